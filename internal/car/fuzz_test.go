@@ -1,0 +1,69 @@
+package car
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// FuzzScan: whatever the bytes are, every way to read them comes to the same,
+// nothing panics, and go-car agrees on what is taken.
+func FuzzScan(f *testing.F) {
+	const largest = 64 << 10 // larger seeds only make it slow
+	add := func(data []byte) {
+		if len(data) <= largest {
+			f.Add(data)
+		}
+	}
+	for _, bad := range badFiles() {
+		add(bad.data)
+	}
+	for _, bad := range faultyFiles() {
+		add(join(goodHeader, bad.sections, goodV1[len(goodHeader):]))
+	}
+	add(goodV1)
+	add(cartest.V2(goodV1, cartest.Container{DataPadding: 3, IndexPadding: 2, Index: []byte{0x81, 0x08}}))
+	names, _ := filepath.Glob(filepath.Join(realCARs, "*.car"))
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		// The beginning of a large one is a seed as well: it is cut short.
+		add(data[:min(len(data), 8<<10)])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := compare(data); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// FuzzParseSection: a head is found as a scan finds it, whatever the bytes are.
+func FuzzParseSection(f *testing.F) {
+	for _, bad := range faultyFiles() {
+		f.Add(bad.sections)
+	}
+	f.Add(cartest.AppendBlock(nil, goodBlocks[0]))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := ParseSection(9, data, 0)
+		if err != nil {
+			if _, isFault := errors.AsType[*shard.Fault](err); !isFault && (!errors.Is(err, io.ErrUnexpectedEOF) || len(data) >= MaxHead) {
+				t.Errorf("%v for %d bytes", err, len(data))
+			}
+			return
+		}
+		if s.Head > len(data) || s.Head > MaxHead || s.Size < 0 || s.Offset != 9 {
+			t.Errorf("%+v", s)
+		}
+		c := toCID(s.CID)
+		if !c.Defined() || string(c.Hash()) != string(s.Multihash()) {
+			t.Errorf("%x is no CID, or has not the multihash %x", s.CID, s.Multihash())
+		}
+	})
+}
