@@ -1,0 +1,195 @@
+package layers
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime/debug"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/mmap"
+)
+
+// MergeDue says whether [Inverted.Merge] has something to do.
+func (inv *Inverted) MergeDue() bool {
+	v, err := inv.acquire()
+	if err != nil {
+		return false
+	}
+	defer v.release()
+	return len(inv.pick(v)) > 0
+}
+
+// Merge merges one group of layers, if a group is due, into one without the
+// postings of dead ids, and says whether it did. Call it until it did not: then there
+// are few layers, whatever came before. Merges wait for each other, and nobody
+// waits for a merge. The old files are removed when the last reader is done
+// with them, by the next Flush, Merge or Close. After an error nothing has
+// changed.
+func (inv *Inverted) Merge(ctx context.Context) (bool, error) {
+	if err := inv.merging.lock(ctx); err != nil {
+		return false, err
+	}
+	defer inv.merging.unlock()
+	did, err := inv.mergeOne(ctx)
+	_ = inv.sweep(ctx) // tried again, and told by Stats and Close
+	return did, err
+}
+
+func (inv *Inverted) mergeOne(ctx context.Context) (bool, error) {
+	v, err := inv.acquire()
+	if err != nil {
+		return false, err
+	}
+	defer v.release()
+	group := inv.pick(v)
+	if len(group) == 0 {
+		return false, nil
+	}
+	dead, err := inv.deadNow()
+	if err != nil {
+		return false, err
+	}
+	ids := roaring.New()
+	for _, l := range group {
+		ids.Or(l.ids)
+	}
+	ids.AndNot(dead)
+	var merged *layer
+	if !ids.IsEmpty() {
+		merged, err = inv.writeLayer(ctx, ids, func(w *writer) error { return mergeRows(ctx, w, group, dead) })
+		if err != nil {
+			return false, err
+		}
+	}
+	if err := inv.commit(ctx, replacement{add: merged, remove: group}); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// pick returns the layers of v to merge next.
+func (inv *Inverted) pick(v *view) []*layer {
+	dead := v.dead.Load()
+	sizes := make([]size, len(v.layers))
+	for i, l := range v.layers {
+		sizes[i].entries = l.Entries
+		if !dead.IsEmpty() {
+			sizes[i].rotten = l.ids.AndCardinality(dead)*rottenPart > l.ids.GetCardinality()
+		}
+	}
+	var group []*layer
+	for _, i := range pick(sizes) {
+		group = append(group, v.layers[i])
+	}
+	return group
+}
+
+// mergeRows adds all rows of the layers but those of dead ids.
+func mergeRows(ctx context.Context, w *writer, group []*layer, dead *roaring.Bitmap) error {
+	var readers []*rowReader
+	for _, l := range group {
+		r := &rowReader{layer: l, window: window{pages: &l.pages}}
+		defer r.window.close()
+		if more, err := r.next(); err != nil {
+			return err
+		} else if more {
+			readers = append(readers, r)
+		}
+	}
+	for len(readers) > 0 {
+		low := 0
+		for i, r := range readers {
+			if r.row.less(readers[low].row) {
+				low = i
+			}
+		}
+		r := readers[low]
+		if !dead.Contains(uint32(r.row.id)) {
+			if w.used == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := w.add(r.row.key, r.row.id); err != nil {
+				return err
+			}
+		}
+		if more, err := r.next(); err != nil {
+			return err
+		} else if !more {
+			readers = append(readers[:low], readers[low+1:]...)
+		}
+	}
+	return nil
+}
+
+type row struct {
+	key uint64
+	id  index.ID
+}
+
+func (r row) less(s row) bool { return r.key < s.key || r.key == s.key && r.id < s.id }
+
+// A rowReader reads the rows of a layer from the first to the last.
+type rowReader struct {
+	layer  *layer
+	window window
+	row    row // the one it stands on
+
+	rows []row // of the page, after it
+	buf  [rowsPerPage]row
+	part int
+	at   uint32 // rows of the part that were read
+}
+
+// readAhead is how many pages are asked for at once.
+const readAhead = 256
+
+// next moves to the next row, or returns false after the last. A page is
+// copied as a whole, so that a fault need not be caught at each row.
+func (r *rowReader) next() (bool, error) {
+	if len(r.rows) == 0 {
+		if err := r.fill(); err != nil {
+			return false, &Error{OpRead, r.layer.N, readFault(err)}
+		}
+		if len(r.rows) == 0 {
+			return false, nil
+		}
+	}
+	r.row, r.rows = r.rows[0], r.rows[1:]
+	return true, nil
+}
+
+func (r *rowReader) fill() (err error) {
+	if mem := r.layer.mem; mem != nil {
+		defer mmap.Guard(mem, debug.SetPanicOnFault(true), &err)
+	}
+	if r.part < len(r.layer.parts) && r.at == r.layer.parts[r.part].rows {
+		r.part++
+		r.at = 0
+	}
+	if r.part == len(r.layer.parts) {
+		return nil
+	}
+	p := &r.layer.parts[r.part]
+	if page := r.at / rowsPerPage; page%readAhead == 0 {
+		r.layer.prefetch(p.page+page, readAhead)
+	}
+	if err := r.window.load(p.page + r.at/rowsPerPage); err != nil {
+		return err
+	}
+	n := min(p.rows-r.at, rowsPerPage)
+	last, any := r.row, r.part > 0 || r.at > 0
+	for i := range n {
+		b := r.window.data[i*rowSize:][:rowSize]
+		next := row{binary.LittleEndian.Uint64(b), index.ID(binary.LittleEndian.Uint32(b[8:]))}
+		if any && !last.less(next) {
+			return damaged("rows out of order in partition %d", r.part)
+		}
+		r.buf[i] = next
+		last, any = next, true
+	}
+	r.rows = r.buf[:n]
+	r.at += n
+	return nil
+}

@@ -1,0 +1,26 @@
+//go:build unix && !aix
+
+package mmap
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func mapFile(fd uintptr, size int) ([]byte, error) {
+	data, err := unix.Mmap(int(fd), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	// Lookups jump about; read-ahead would only push out what is used. The
+	// advice is not worth an error.
+	_ = unix.Madvise(data, unix.MADV_RANDOM)
+	return data, nil
+}
+
+func unmap(data []byte) error {
+	return os.NewSyscallError("munmap", unix.Munmap(data))
+}
+
+func prefetch(data []byte) { _ = unix.Madvise(data, unix.MADV_WILLNEED) }
