@@ -49,6 +49,7 @@ const (
 	OpRead     Op = "read"
 	OpRecover  Op = "recover"
 	OpDestroy  Op = "destroy"
+	OpInfo     Op = "info"
 )
 
 // An Error is a failure of one shard. Its text never holds a credential.

@@ -35,8 +35,10 @@ func (n node) sent(e Event) bool {
 		return m.Work == Index
 	case Remounted, RemountFailed, Replaced, ReplaceFailed:
 		return m.Work == Beside
-	case Opened, OpenFailed, Lost:
+	case Opened, OpenFailed:
 		return n.flight
+	case Lost: // on opening, or by a read
+		return n.flight || m.State == shard.Available || m.State == shard.Serving
 	case LoadedRegistered, LoadedAvailable, LoadedErrored, LoadedInitializing, LoadedRecovering, LoadedDestroying:
 		return m.State == shard.Gone && !n.flight
 	}
