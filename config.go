@@ -1,0 +1,105 @@
+package dagstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"runtime"
+
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/mount/filemount"
+)
+
+// Unlimited lifts a limit for which 0 means the default.
+const Unlimited = -1
+
+// Config is how a store works. The zero value is a good one: each field says
+// its default.
+type Config struct {
+	Mounts   mount.Registry // default: {"file": filemount.Open}, no network
+	NoCreate bool           // ErrNoStore instead of a new store
+
+	Work   Work
+	Limits Limits
+
+	Logger *slog.Logger // default: discards
+}
+
+// Work bounds what runs at once.
+type Work struct {
+	Indexings int   // CARs read at once; default: one for each CPU
+	Opens     int   // shards opened at once; default 16
+	Memory    int64 // bytes for building indices, all together; default 256 MiB
+	Queue     int   // calls waiting for the loop; default 4096
+	Handles   int   // idle open shards; default 1024
+}
+
+// Limits bounds what a CAR may ask for.
+type Limits struct {
+	Header    int64 // bytes; default 32 MiB, as go-car
+	Section   int64 // bytes; default 32 MiB
+	Roots     int   // default 1,000,000
+	NoPadding bool  // null padding is a fault, not the end
+}
+
+const (
+	defaultOpens   = 16
+	defaultMemory  = 256 << 20
+	defaultQueue   = 4096
+	defaultHandles = 1024
+	defaultBytes   = 32 << 20
+	defaultRoots   = 1_000_000
+	leastMemory    = 1 << 20
+)
+
+// Validate returns all that is wrong with c, joined, after defaults. A nil c
+// is the default.
+func (c *Config) Validate() error {
+	_, err := c.withDefaults()
+	return err
+}
+
+// withDefaults returns a copy of c in which every default is filled in.
+func (c *Config) withDefaults() (Config, error) {
+	var out Config
+	if c != nil {
+		out = *c
+	}
+	out.Mounts = maps.Clone(out.Mounts)
+	if out.Mounts == nil {
+		out.Mounts = mount.Registry{"file": filemount.Open}
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	var errs []error
+	number(&errs, "Work.Indexings", &out.Work.Indexings, runtime.GOMAXPROCS(0), 1)
+	number(&errs, "Work.Opens", &out.Work.Opens, defaultOpens, 1)
+	number(&errs, "Work.Memory", &out.Work.Memory, defaultMemory, leastMemory)
+	number(&errs, "Work.Queue", &out.Work.Queue, defaultQueue, 1)
+	number(&errs, "Work.Handles", &out.Work.Handles, defaultHandles, 1)
+	limit(&errs, "Limits.Header", &out.Limits.Header, defaultBytes, math.MaxInt64)
+	limit(&errs, "Limits.Section", &out.Limits.Section, defaultBytes, math.MaxInt64)
+	limit(&errs, "Limits.Roots", &out.Limits.Roots, defaultRoots, math.MaxInt)
+	return out, errors.Join(errs...)
+}
+
+// number fills in the default of a field and checks that it is not too small.
+func number[T int | int64](errs *[]error, name string, field *T, def, least T) {
+	if *field == 0 {
+		*field = def
+	}
+	if *field < least {
+		*errs = append(*errs, fmt.Errorf("dagstore: Config.%s is %d, the least is %d", name, *field, least))
+	}
+}
+
+// limit is number for a field that Unlimited lifts.
+func limit[T int | int64](errs *[]error, name string, field *T, def, most T) {
+	if *field == Unlimited {
+		*field = most
+	}
+	number(errs, name, field, def, 1)
+}

@@ -1,0 +1,169 @@
+package dagstore
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/internal/vfs"
+	"github.com/dagstore/dagstore/shard"
+)
+
+func TestBadCAR(t *testing.T) {
+	r := newRig(t)
+	data := cartest.RandomV1(1, 20, 100)
+	bad := r.putBytes("bad.car", data[:len(data)-5])
+	err := r.store.Register(r.ctx(), "bad", bad, nil)
+	var fault *shard.Fault
+	var about *shard.Error
+	if !errors.Is(err, shard.ErrCAR) || !errors.As(err, &fault) || fault.Offset == 0 || !errors.As(err, &about) || about.Key != "bad" {
+		t.Fatalf("a cut CAR: %v", err)
+	}
+	in := r.info("bad")
+	if in.State != shard.Errored || in.Failure == nil || !errors.Is(in.Failure.Err, shard.ErrCAR) {
+		t.Fatalf("info: %+v", in)
+	}
+	if _, err := r.store.Acquire(r.ctx(), "bad", nil); !errors.Is(err, shard.ErrFailed) || !errors.Is(err, shard.ErrCAR) {
+		t.Errorf("acquire: %v", err)
+	}
+	r.reopen()
+	if in := r.info("bad"); in.State != shard.Errored || !errors.Is(in.Failure.Err, shard.ErrCAR) || in.Failure.Attempts != 1 {
+		t.Errorf("after a restart: %+v", in)
+	}
+	if err := r.store.Recover(r.ctx(), "bad", nil); !errors.Is(err, shard.ErrCAR) {
+		t.Errorf("recover of what is still bad: %v", err)
+	}
+	r.putBytes("bad.car", data)
+	if err := r.store.Recover(r.ctx(), "bad", nil); err != nil {
+		t.Fatal(err)
+	}
+	r.has(cartest.Random(1, 20, 100))
+
+	bad = r.putBytes("worse.car", data[:len(data)-5])
+	if err := r.store.Register(r.ctx(), "worse", bad, &RegisterOptions{Discard: true}); !errors.Is(err, shard.ErrCAR) {
+		t.Errorf("discard: %v", err)
+	}
+	if _, err := r.store.Info(r.ctx(), "worse"); !errors.Is(err, shard.ErrUnknown) {
+		t.Errorf("a bad CAR left something behind: %v", err)
+	}
+}
+
+// R7: a forged or damaged block is served.
+func TestR7DamageIsNotServed(t *testing.T) {
+	r := newRig(t)
+	data := cartest.RandomV1(1, 20, 100)
+	blocks := cartest.Random(1, 20, 100)
+	forged := slices.Clone(data)
+	forged[len(forged)-1] ^= 1 // in the last block
+	m := r.putBytes("a.car", forged)
+	r.register("a", m, nil)
+	bs := r.store.Blockstore(nil)
+	_, err := bs.Get(r.ctx(), blocks[19].CID)
+	var fault *shard.Fault
+	if !errors.Is(err, shard.ErrBlock) || !errors.As(err, &fault) || fault.Kind != shard.BadHash {
+		t.Fatalf("a forged block: %v", err)
+	}
+	r.has(blocks[:19])
+	if in := r.info("a"); in.Faults != 1 || len(in.Faulty) != 1 || in.State != shard.Available {
+		t.Errorf("info: %d faults, %v", in.Faults, in.Faulty)
+	}
+	// A shard that has it whole is read in its place.
+	r.register("b", r.putBytes("b.car", data), nil)
+	r.has(blocks)
+	// Verified while indexing, it is not even in the index.
+	err = r.store.Register(r.ctx(), "v", m, &RegisterOptions{Verify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in := r.info("v"); in.Faults != 1 || in.Verified != shard.Full || in.Sections != 20 || in.Multihashes != 19 {
+		t.Errorf("verified: %+v", in)
+	}
+}
+
+func TestSourceChanges(t *testing.T) {
+	r := newRig(t)
+	old, m := r.put("a.car", 1, 20)
+	r.register("a", m, nil)
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fresh, _ := r.put("a.car", 2, 30)
+	r.open()
+	a := r.acquire("a") // waits until it is indexed again
+	defer a.Close()
+	if in := r.info("a"); in.Sections != 30 {
+		t.Errorf("sections: %d", in.Sections)
+	}
+	r.lacks(old)
+	r.has(fresh)
+}
+
+func TestIndexIsLost(t *testing.T) {
+	r := newRig(t)
+	blocks, m := r.put("a.car", 1, 20)
+	r.register("a", m, nil)
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := r.disk.PathJoin("store", "index")
+	dirs, err := r.disk.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if err := r.disk.RemoveAll(r.disk.PathJoin(dir, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.open()
+	a := r.acquire("a")
+	defer a.Close()
+	if _, err := a.Blockstore().Get(r.ctx(), blocks[7].CID); err != nil {
+		t.Error(err)
+	}
+	r.has(blocks)
+}
+
+// A layer of the inverted index that is lost or damaged is made anew from the
+// indices of the shards; the store opens all the same.
+func TestLayerIsLost(t *testing.T) {
+	for name, harm := range map[string]func(r *rig, path string) error{
+		"gone": func(r *rig, path string) error { return r.disk.Remove(path) },
+		"cut":  func(r *rig, path string) error { return vfs.WriteFile(r.disk, path, []byte("short")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			blocks, m := r.put("a.car", 1, 20)
+			more, n := r.put("b.car", 2, 20)
+			r.register("a", m, nil)
+			r.register("b", n, nil)
+			if err := r.store.Close(); err != nil { // writes the layer
+				t.Fatal(err)
+			}
+			top := r.disk.PathJoin("store", "top")
+			names, err := r.disk.List(top)
+			if err != nil {
+				t.Fatal(err)
+			}
+			harmed := 0
+			for _, name := range names {
+				if strings.HasSuffix(name, ".layer") {
+					harmed++
+					if err := harm(r, r.disk.PathJoin(top, name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if harmed == 0 {
+				t.Fatalf("no layer in %v", names)
+			}
+			r.open()
+			r.has(blocks)
+			r.has(more)
+			r.reopen()
+			r.has(blocks)
+		})
+	}
+}

@@ -1,0 +1,76 @@
+package dagstore
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/dagstore/dagstore/shard"
+)
+
+const (
+	maxFaultyShards = 1024 // of which damage met by reads is remembered
+	maxFaultyBlocks = 16   // of each of them that are listed
+)
+
+// faults is the damage that reads have met since the store was opened. What
+// indexing found is in the record; the two are shown together.
+type faults struct {
+	mu sync.Mutex
+	of map[shard.Key]*faulty
+}
+
+// faulty is the damage in one shard: each offset counts once.
+type faulty struct {
+	seen map[int64]struct{}
+	list []shard.Fault
+}
+
+// add remembers f, and reports whether it is new.
+func (s *faults) add(key shard.Key, f *shard.Fault) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[shard.Key]*faulty{}
+	}
+	have := s.of[key]
+	if have == nil {
+		if len(s.of) == maxFaultyShards {
+			return false
+		}
+		have = &faulty{seen: map[int64]struct{}{}}
+		s.of[key] = have
+	}
+	if _, ok := have.seen[f.Offset]; ok {
+		return false
+	}
+	if len(have.seen) == maxFaultyShards {
+		return false
+	}
+	have.seen[f.Offset] = struct{}{}
+	if len(have.list) < maxFaultyBlocks {
+		have.list = append(have.list, *f)
+	}
+	return true
+}
+
+// merge adds to in what reads have met in its shard.
+func (s *faults) merge(in *shard.Info) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	have := s.of[in.Key]
+	if have == nil {
+		return
+	}
+	known := 0
+	for _, f := range in.Faulty {
+		if _, ok := have.seen[f.Offset]; ok {
+			known++
+		}
+	}
+	in.Faults += int64(len(have.seen) - known)
+	for _, f := range have.list {
+		if len(in.Faulty) < maxFaultyBlocks && !slices.ContainsFunc(in.Faulty, func(g shard.Fault) bool { return g.Offset == f.Offset }) {
+			in.Faulty = append(in.Faulty, f)
+		}
+	}
+}

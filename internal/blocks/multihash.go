@@ -1,0 +1,35 @@
+package blocks
+
+import (
+	"encoding/binary"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+)
+
+// appendMultihash appends the multihash of c to dst: what c.Hash would give,
+// without a copy of its own. It appends nothing if c is undefined.
+func appendMultihash(dst []byte, c cid.Cid) []byte {
+	s := c.KeyString()
+	if len(s) == 34 && s[0] == multihash.SHA2_256 && s[1] == 32 {
+		return append(dst, s...) // version 0 is the multihash
+	}
+	for range 2 { // version and codec
+		for len(s) > 0 && s[0] >= 0x80 {
+			s = s[1:]
+		}
+		s = s[min(1, len(s)):]
+	}
+	return append(dst, s...)
+}
+
+func isIdentity(mh multihash.Multihash) bool { return len(mh) > 0 && mh[0] == multihash.IDENTITY }
+
+// identity is the data in an identity multihash.
+func (l *lookup) identity() []byte {
+	_, n := binary.Uvarint(l.mh[1:])
+	if n <= 0 {
+		return nil
+	}
+	return l.mh[1+n:]
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package blocks
+
+// raceEnabled: under the race detector pools drop what they are given.
+const raceEnabled = true

@@ -1,0 +1,124 @@
+package catalog
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/shard"
+)
+
+const (
+	// MaxRecord is the size in bytes of the largest record, encoded.
+	MaxRecord = 1 << 20
+
+	maxRoots  = 256
+	maxFaulty = 16
+	maxText   = 4 << 10 // of an error that is kept
+)
+
+// An Intent is what a restart must finish for a shard. The numbers are part of
+// the format.
+type Intent uint8
+
+const (
+	NoIntent   Intent = iota
+	Initialize        // index it for the first time
+	Recover           // index it again
+	Destroy           // let go of all it has, then of the record
+)
+
+// String returns the name of the intent.
+func (i Intent) String() string {
+	switch i {
+	case NoIntent:
+		return "none"
+	case Initialize:
+		return "initialize"
+	case Recover:
+		return "recover"
+	case Destroy:
+		return "destroy"
+	default:
+		return fmt.Sprintf("intent(%d)", uint8(i))
+	}
+}
+
+// A Record is what is remembered of one shard. Once it was handed to a
+// catalogue or came from one it is shared and never changed: copy it, change
+// the copy, raise its revision, and put that.
+type Record struct {
+	Key      shard.Key
+	Revision uint64      // rises by one with each change; the first is 1
+	State    shard.State // Registered, Available or Errored: facts, never what goes on
+	Intent   Intent
+
+	URL    string
+	Verify bool // hash every block while indexing
+	Pin    bool // keep the local copy
+	// Discard says that a destroyed shard's local copy goes at once.
+	Discard bool
+	Piece   cid.Cid // as claimed at registration; undefined if none
+	Labels  map[string]string
+
+	Index IndexRef
+	Facts
+
+	Failure *shard.Failure // of the last piece of work; nil if it went well
+
+	Registered, Changed time.Time
+
+	// unknown are fields of a later version, as they were read: whoever
+	// copies a record to change it keeps them without knowing.
+	unknown []byte
+}
+
+// An IndexRef names the index file of a shard and says what it must look like.
+type IndexRef struct {
+	ID     index.ID // 0: the shard has no index
+	Length int64
+	CRC    uint32 // of its footer
+}
+
+// Facts are what indexing found; see [shard.Info].
+type Facts struct {
+	Version       int
+	Roots         []cid.Cid // at most 256
+	RootCount     int
+	Bytes         int64
+	Payload       shard.Extent
+	Sections      int64
+	Multihashes   int64
+	SourceVersion string    // what the mount called the bytes that were read
+	SourceTime    time.Time // when they were last changed, as the mount says
+	Verified      shard.Verified
+	VerifiedAt    time.Time
+	Faults        int64
+	Faulty        []shard.Fault // at most 16
+	Trailing      bool          // bytes other than zero follow the null padding
+}
+
+// validate returns an error that wraps ErrInvalid unless r may be stored.
+func (r *Record) validate() error {
+	if err := r.Key.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	switch r.State {
+	case shard.Registered, shard.Available, shard.Errored:
+	default:
+		return fmt.Errorf("%w: shard %q: state %v is not stored", ErrInvalid, string(r.Key), r.State)
+	}
+	switch {
+	case r.Revision == 0 || r.Revision == AnyRevision:
+		return fmt.Errorf("%w: shard %q: revision %d", ErrInvalid, string(r.Key), r.Revision)
+	case r.Intent > Destroy:
+		return fmt.Errorf("%w: shard %q: %v", ErrInvalid, string(r.Key), r.Intent)
+	case len(r.Roots) > maxRoots:
+		return fmt.Errorf("%w: shard %q: %d roots, the most is %d", ErrInvalid, string(r.Key), len(r.Roots), maxRoots)
+	case len(r.Faulty) > maxFaulty:
+		return fmt.Errorf("%w: shard %q: %d faults, the most is %d", ErrInvalid, string(r.Key), len(r.Faulty), maxFaulty)
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/layers"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+)
+
+// A batch is what is written together. Until it is taken for the disk, its
+// records are those that its entries have then.
+type batch struct {
+	node  node
+	n     uint64
+	dirty []*entry
+
+	pending []index.ID // indexed, and only in the memory table of the inverted index
+	dead    []index.ID // of no shard any more
+
+	after  []reply // what waits for it
+	tokens int     // of the calls that are in it
+
+	content catalog.Batch // once taken
+	err     error
+}
+
+// A reply is an answer that waits for a batch.
+type reply struct {
+	call    *Call
+	outcome Outcome
+}
+
+func (b *batch) empty() bool {
+	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.after) == 0 && b.tokens == 0
+}
+
+// change puts en into the batch.
+func (b *batch) change(en *entry) {
+	en.changed = b.n
+	if !en.dirty {
+		en.dirty = true
+		b.dirty = append(b.dirty, en)
+	}
+}
+
+// bury makes id dead.
+func (b *batch) bury(id index.ID) {
+	if i := slices.Index(b.pending, id); i >= 0 {
+		b.pending = slices.Delete(b.pending, i, i+1)
+	}
+	b.dead = append(b.dead, id)
+}
+
+// addPending remembers that id has to be added to the inverted index again
+// after a restart, unless a layer holds it already.
+func (b *batch) addPending(id index.ID, settled bool) {
+	if !settled {
+		b.pending = append(b.pending, id)
+	}
+}
+
+// take turns the batch into what the catalogue is to apply.
+func (b *batch) take() {
+	for _, en := range b.dirty {
+		en.dirty = false
+		switch r := en.record; {
+		case r != nil:
+			b.content.Puts = append(b.content.Puts, catalog.Put{Record: r, Expect: en.disk})
+			en.disk = r.Revision
+		case en.disk != 0:
+			b.content.Deletes = append(b.content.Deletes, catalog.Delete{Key: en.key, Expect: en.disk})
+			en.disk = 0
+		}
+	}
+	b.content.AddPending = b.pending
+	b.content.AddDead = b.dead
+	b.content.DelPending = b.dead
+}
+
+// startCommit sends what was gathered to the disk, unless a batch is there.
+func (e *Engine) startCommit() {
+	l := &e.loop
+	if l.flight != nil || l.broken != nil || l.gather.empty() {
+		return
+	}
+	b := l.gather
+	l.gather = &batch{n: b.n + 1}
+	l.flight = b
+	b.take()
+	b.node.what, b.node.of = whatDone, b
+	l.toCommit <- b
+}
+
+// commits applies one batch after the other.
+func (e *Engine) commits() {
+	for b := range e.loop.toCommit {
+		b.err = e.cfg.Catalog.Apply(context.Background(), &b.content)
+		e.box.complete(&b.node)
+	}
+}
+
+// finish ends a batch: what waited for it is answered.
+func (b *batch) finish(e *Engine) {
+	l := &e.loop
+	l.flight = nil
+	for range b.tokens {
+		<-e.tokens
+	}
+	if b.err != nil {
+		e.commitFailed(b)
+		return
+	}
+	l.commits = b.n
+	for _, id := range b.dead {
+		e.vanish(id)
+	}
+	for _, r := range b.after {
+		e.settle(r.call, r.outcome)
+	}
+	for _, en := range b.dirty {
+		e.settleDown(en)
+	}
+}
+
+func (b *batch) abandon(*Engine) {}
+
+// commitFailed is one event of the whole store: everybody who waits for a
+// write gets the error, what memory believes is forgotten, and nothing is
+// written any more.
+func (e *Engine) commitFailed(b *batch) {
+	l := &e.loop
+	l.broken = b.err
+	err := e.readOnly()
+	e.cfg.Log.Error("a commit failed: the store is read-only until it is opened again", "err", b.err)
+	next := l.gather
+	l.gather = &batch{n: next.n + 1}
+	l.commits = next.n
+	for range next.tokens {
+		<-e.tokens
+	}
+	for _, r := range slices.Concat(b.after, next.after) {
+		r.outcome.takeBack()
+		e.settle(r.call, Outcome{Err: err})
+	}
+	entries := make([]*entry, 0, len(l.entries))
+	for _, en := range l.entries {
+		entries = append(entries, en)
+	}
+	for _, en := range entries {
+		if !en.loading {
+			e.event(en, lifecycle.CommitFailed, cause{err: err})
+			e.settleDown(en)
+		}
+	}
+}
+
+// vanish makes a dead index vanish from every answer, and has its file
+// removed once nobody reads it.
+func (e *Engine) vanish(id index.ID) {
+	if err := e.inverted.Drop(id); err != nil {
+		e.cfg.Log.Error("a dead index is still in the inverted index", "id", id, "err", err)
+	}
+	r := &removal{id: id}
+	r.node.what, r.node.of = whatDone, r
+	e.cache.Remove(id, func() { e.box.complete(&r.node) })
+}
+
+// commitLayers is the commit of the inverted index: it may come from any
+// worker, beside the batches of the loop.
+func (e *Engine) commitLayers(ctx context.Context, c layers.Change) error {
+	add := make([]catalog.Layer, len(c.Add))
+	for i, l := range c.Add {
+		add[i] = catalog.Layer(l)
+	}
+	return e.cfg.Catalog.Apply(ctx, &catalog.Batch{
+		AddLayers:  add,
+		DelLayers:  c.Remove,
+		DelPending: c.Settled,
+		DelDead:    c.Purged,
+	})
+}
+
+// A removal is an index file that nobody needs any more.
+type removal struct {
+	node node
+	id   index.ID
+}
+
+func (r *removal) finish(e *Engine) {
+	e.loop.removals = append(e.loop.removals, r.id)
+	e.startRemovals()
+}
+
+func (r *removal) abandon(e *Engine) { e.removeFiles([]index.ID{r.id}) }
+
+// A sweep is the end of a piece of removing.
+type sweep struct{ node node }
+
+func (s *sweep) finish(e *Engine) {
+	e.loop.sweeping = false
+	e.startRemovals()
+}
+
+func (s *sweep) abandon(*Engine) {}
+
+// startRemovals removes files, one worker at a time. A file that cannot be
+// removed is left to the next start: its id stays dead.
+func (e *Engine) startRemovals() {
+	l := &e.loop
+	if l.sweeping || len(l.removals) == 0 || e.shut.Load() {
+		return
+	}
+	ids := l.removals
+	l.removals, l.sweeping = nil, true
+	e.workers.Go(func() {
+		e.removeFiles(ids)
+		s := &sweep{}
+		s.node.what, s.node.of = whatDone, s
+		e.box.complete(&s.node)
+	})
+}
+
+func (e *Engine) removeFiles(ids []index.ID) {
+	for _, id := range ids {
+		err := e.cfg.Segments.Remove(context.WithoutCancel(e.work), indexName(id))
+		if err != nil {
+			e.cfg.Log.Warn("an index file could not be removed", "id", id, "err", err)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/layers"
+	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/internal/segment"
+	"github.com/dagstore/dagstore/mount"
+)
+
+// Config is what an engine works with. Every field must be set.
+type Config struct {
+	Catalog  catalog.Catalog
+	Segments segment.Place
+	Mounts   mount.Registry
+	Limits   car.Limits
+
+	Indexings int    // CARs read at once
+	Opens     int    // shards opened at once
+	Memory    int64  // bytes for building indices, all together
+	Queue     int    // calls waiting for the loop
+	Handles   int    // idle open shards
+	Window    int    // indexings in memory that nobody waits for
+	Spill     string // folder for sorted runs
+
+	Closed   error // what calls get once the engine is closed
+	ReadOnly error // what calls that write get once a commit has failed
+
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+const (
+	commitTokens = 4096             // calls that write, under way at once
+	firstRetry   = time.Second      // wait after the first failure, doubled after each
+	longestRetry = time.Hour        // the longest such wait
+	flushTick    = 15 * time.Second // how often the age of the memory table is looked at
+)
+
+// An Engine runs the life of all shards of one store. Its methods may be
+// called by any number of goroutines at once.
+type Engine struct {
+	cfg      Config
+	box      mailbox
+	results  outlets
+	cache    *local.Cache
+	inverted *layers.Inverted
+	ids      ids
+	exists   filter
+
+	tokens  chan struct{} // one for each call that writes
+	room    chan struct{} // one for each call that waits for the loop
+	closing chan struct{}
+	inside  atomic.Int64 // goroutines between enter and exit
+	shut    atomic.Bool
+	stopped chan struct{} // the loop has ended
+	closed  sync.Once
+
+	work      context.Context // ends all work
+	cut       context.CancelFunc
+	workers   sync.WaitGroup
+	recovered chan struct{} // closed when what was pending is found again
+
+	loop loop
+}
+
+// New starts an engine. It reads the list of layers and nothing else; what
+// was under way when the store was last closed is taken up in the background.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	e := &Engine{
+		cfg:       cfg,
+		box:       newMailbox(),
+		results:   newOutlets(),
+		cache:     local.NewCache(local.CacheConfig{Idle: cfg.Handles}),
+		tokens:    make(chan struct{}, commitTokens),
+		room:      make(chan struct{}, cfg.Queue),
+		closing:   make(chan struct{}),
+		stopped:   make(chan struct{}),
+		recovered: make(chan struct{}),
+	}
+	e.work, e.cut = context.WithCancel(context.Background())
+	e.ids.reserve = cfg.Catalog.Reserve
+	if err := e.openLayers(ctx); err != nil {
+		e.cut()
+		return nil, err
+	}
+	e.loop.init(e)
+	e.workers.Go(e.commits)
+	e.workers.Go(e.restore)
+	go e.run()
+	return e, nil
+}
+
+func (e *Engine) openLayers(ctx context.Context) error {
+	stored, err := e.cfg.Catalog.Layers(ctx)
+	if err != nil {
+		return err
+	}
+	list := make([]layers.Layer, len(stored))
+	for i, l := range stored {
+		list[i] = layers.Layer(l)
+	}
+	var dead []index.ID
+	for id, err := range e.cfg.Catalog.Dead(ctx) {
+		if err != nil {
+			return err
+		}
+		dead = append(dead, id)
+	}
+	cfg := layers.Config{
+		Key:    e.cfg.Catalog.Meta().HashKey,
+		Files:  layerFiles{e.cfg.Segments},
+		Next:   e.ids.next,
+		Commit: e.commitLayers,
+		Spill:  e.cfg.Spill,
+		Now:    e.cfg.Now,
+	}
+	e.inverted, err = layers.Open(ctx, cfg, list, dead)
+	if lost := damagedLayers(err); len(lost) > 0 {
+		if list, err = e.dropLayers(ctx, list, lost); err != nil {
+			return err
+		}
+		e.inverted, err = layers.Open(ctx, cfg, list, dead)
+	}
+	return err
+}
+
+// enter counts a goroutine that may push a call; it reports false once the
+// engine is closing. Each enter that reports true is followed by an exit.
+func (e *Engine) enter() bool {
+	e.inside.Add(1)
+	if e.shut.Load() {
+		e.inside.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (e *Engine) exit() { e.inside.Add(-1) }
+
+// Close stops the engine and waits until nothing of it runs. Work under way
+// is cut off; its intents are on disk. Callers who wait get the error that
+// Config names; what was not delivered is taken back.
+func (e *Engine) Close(ctx context.Context) error {
+	var err error
+	e.closed.Do(func() {
+		e.shut.Store(true)
+		close(e.closing)
+		for e.inside.Load() > 0 {
+			runtime.Gosched() // a push takes nanoseconds
+		}
+		e.cut()
+		e.box.call(&node{what: whatStop}) // a message: a loop that is about to doze sees it
+		<-e.stopped
+		e.workers.Wait()
+		for n := e.box.done.drain(); n != nil; n = n.next {
+			n.of.(completion).abandon(e)
+		}
+		e.results.close()
+		err = e.inverted.Close(ctx)
+		e.cache.Close()
+	})
+	return err
+}

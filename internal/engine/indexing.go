@@ -1,0 +1,267 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/internal/segment"
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// An indexing is one attempt at reading and indexing one shard. It ends in
+// exactly one message to the loop.
+type indexing struct {
+	node   node
+	entry  *entry
+	record *catalog.Record
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	started time.Time
+	done    atomic.Int64 // bytes read
+	total   atomic.Int64 // bytes to read; -1 while unknown
+
+	found *found
+	err   error
+}
+
+// found is what an indexing found.
+type found struct {
+	result  car.Result
+	stats   index.Stats
+	source  mount.Stat
+	id      index.ID
+	settled bool // a layer holds it already
+	verify  bool
+}
+
+// start has the shard read and indexed. Work that nobody waits for and whose
+// intent is on disk stays there while enough is in memory.
+func (e *Engine) start(en *entry) {
+	l := &e.loop
+	if len(l.indexing.queue) >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
+		en.deferred, l.backlog = true, true
+		return
+	}
+	en.deferred = false
+	w := &indexing{entry: en, record: en.record}
+	w.ctx, w.cancel = context.WithCancel(e.work)
+	w.total.Store(-1)
+	w.node.what, w.node.of = whatDone, w
+	en.indexing = w
+	l.indexing.add(w)
+	e.startIndexing()
+}
+
+func (e *Engine) startIndexing() {
+	for {
+		w, ok := e.loop.indexing.next()
+		if !ok {
+			break
+		}
+		w.started = e.cfg.Now()
+		e.workers.Go(func() {
+			w.found, w.err = e.index(w)
+			w.cancel()
+			e.box.complete(&w.node)
+		})
+	}
+	if e.loop.backlog && len(e.loop.indexing.queue) < max(1, e.cfg.Window/2) {
+		e.refill()
+	}
+}
+
+// cutWork ends the indexing of a shard. If the shard waits for its end, that
+// comes as a failure; otherwise it is stale.
+func (e *Engine) cutWork(en *entry) {
+	w := en.indexing
+	waits := en.machine.Work == lifecycle.Index
+	switch {
+	case w == nil && en.deferred:
+		en.deferred = false
+		w = &indexing{entry: en, err: context.Canceled}
+		w.node.what, w.node.of = whatDone, w
+		en.indexing = w
+		e.loop.indexing.running++ // as if it ran: its end is counted
+		e.box.complete(&w.node)
+	case w == nil:
+		return
+	default:
+		w.cancel()
+		if e.loop.indexing.remove(w) {
+			w.err = context.Canceled
+			e.loop.indexing.running++
+			e.box.complete(&w.node)
+		}
+	}
+	if !waits {
+		en.indexing = nil
+	}
+}
+
+// finish is the end of an indexing.
+func (w *indexing) finish(e *Engine) {
+	e.loop.indexing.running--
+	en := w.entry
+	why := cause{found: w.found, err: w.err, drop: func() { e.discard(w.found) }}
+	switch {
+	case en.indexing != w:
+		e.event(en, lifecycle.Stale, why)
+	case w.err == nil:
+		en.indexing = nil
+		e.event(en, lifecycle.Indexed, why)
+	case errors.Is(w.err, context.Canceled) && e.shut.Load():
+		// Not a failure of the shard: the intent stays, the next start goes on.
+		en.indexing = nil
+	default:
+		en.indexing = nil
+		ev := lifecycle.Failed
+		if en.record.Discard && errors.Is(w.err, shard.ErrCAR) {
+			ev = lifecycle.FailedBad
+		}
+		if !errors.Is(w.err, context.Canceled) {
+			e.cfg.Log.Warn("a shard could not be indexed", "key", string(en.key), "err", w.err)
+		}
+		e.event(en, ev, why)
+	}
+	e.settleDown(en)
+	e.startIndexing()
+	e.flush()
+}
+
+// abandon removes an index that came too late to be named.
+func (w *indexing) abandon(e *Engine) {
+	if w.found != nil {
+		e.removeFiles([]index.ID{w.found.id})
+	}
+}
+
+// discard gets rid of an index that nobody wants any more.
+func (e *Engine) discard(f *found) {
+	if f == nil {
+		return
+	}
+	if e.loop.broken == nil {
+		e.loop.gather.bury(f.id)
+	}
+}
+
+// index reads a CAR from end to end and makes its index. A panic of a mount
+// is an error of the shard.
+func (e *Engine) index(w *indexing) (f *found, err error) {
+	key := w.record.Key
+	defer func() {
+		if r := recover(); r != nil {
+			e.cfg.Log.Error("a mount panicked", "key", string(key), "panic", r, "stack", string(debug.Stack()))
+			f, err = nil, fail(key, shard.OpIndex, fmt.Errorf("%w: panic: %v", shard.ErrSource, r))
+		}
+	}()
+	m, err := e.cfg.Mounts.Open(w.record.URL)
+	if err != nil {
+		return nil, fail(key, shard.OpFetch, sourceError(err))
+	}
+	st, err := m.Stat(w.ctx)
+	if err != nil {
+		return nil, fail(key, shard.OpFetch, sourceError(err))
+	}
+	w.total.Store(st.Size)
+	src, err := openSource(w.ctx, m, st.Size)
+	if err != nil {
+		return nil, fail(key, shard.OpFetch, sourceError(err))
+	}
+	defer src.Close()
+
+	b := index.NewBuilder(&index.WriteOptions{Memory: e.cfg.Memory / int64(e.cfg.Indexings), Spill: e.cfg.Spill})
+	defer b.Close()
+	res, err := car.Scan(w.ctx, src, car.Options{
+		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.done.Store,
+	}, func(s *car.Section) error {
+		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
+	})
+	if err != nil {
+		return nil, fail(key, shard.OpIndex, err)
+	}
+	if err := unchanged(w.ctx, m, st); err != nil {
+		return nil, fail(key, shard.OpFetch, err)
+	}
+	f = &found{result: res, source: st, verify: w.record.Verify}
+	if err := e.write(w.ctx, b, f); err != nil {
+		return nil, fail(key, shard.OpIndex, err)
+	}
+	return f, nil
+}
+
+// write puts the index on disk and into the inverted index.
+func (e *Engine) write(ctx context.Context, b *index.Builder, f *found) error {
+	n, err := e.ids.next(ctx)
+	if err != nil {
+		return err
+	}
+	f.id = index.ID(n)
+	file, err := e.cfg.Segments.Create(ctx, indexName(f.id))
+	if err != nil {
+		return err
+	}
+	if f.stats, err = b.WriteTo(ctx, file, identity(f)); err != nil {
+		return errors.Join(err, file.Abort())
+	}
+	if err := file.Commit(ctx); err != nil {
+		return errors.Join(err, file.Abort())
+	}
+	if err := e.addInverted(ctx, f.id); err != nil {
+		return errors.Join(err, e.inverted.Drop(f.id), e.cfg.Segments.Remove(ctx, indexName(f.id)))
+	}
+	f.settled = e.inverted.Settled(f.id)
+	return nil
+}
+
+// addInverted makes an index that is on disk found in the inverted index.
+func (e *Engine) addInverted(ctx context.Context, id index.ID) error {
+	ix, err := e.openIndex(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer ix.Close()
+	return e.inverted.Add(ctx, id, multihashes(ix))
+}
+
+// install takes over into r what an indexing found.
+func (f *found) install(r *catalog.Record, now time.Time) {
+	res := &f.result
+	r.Index = catalog.IndexRef{ID: f.id, Length: f.stats.Length, CRC: f.stats.CRC}
+	r.Version = res.Version
+	r.RootCount, r.Roots = res.RootCount, res.Roots
+	r.Bytes = f.source.Size
+	r.Payload = shard.Extent{Offset: res.DataOffset, Size: res.PayloadSize}
+	r.Sections = res.Sections
+	r.Multihashes = f.stats.Multihashes
+	r.SourceVersion, r.SourceTime = f.source.Version, f.source.ModTime
+	r.Verified, r.VerifiedAt = shard.Unverified, time.Time{}
+	if f.verify {
+		r.Verified, r.VerifiedAt = shard.Full, now
+	}
+	r.Faults, r.Faulty = res.Faults, res.Faulty
+	r.Trailing = res.Trailing
+}
+
+// identity is what the footer of an index tells of its CAR.
+func identity(f *found) [16]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d %d %s", f.source.Size, f.result.DataOffset, f.result.Sections, f.source.Version)
+	for _, root := range f.result.Roots {
+		h.Write(root.Bytes())
+	}
+	return [16]byte(h.Sum(nil))
+}
+
+func indexName(id index.ID) segment.Name { return segment.Name{Kind: segment.Index, N: uint32(id)} }

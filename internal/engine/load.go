@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// A load reads the records of some entries.
+type load struct {
+	node    node
+	entries []*entry
+	records []*catalog.Record // nil: there is no such shard
+	errs    []error
+}
+
+// startLoads has the records that are wanted read, one worker at a time.
+func (e *Engine) startLoads() {
+	l := &e.loop
+	if l.reading || len(l.loads) == 0 {
+		return
+	}
+	w := &load{entries: l.loads}
+	w.node.what, w.node.of = whatDone, w
+	l.loads, l.reading = nil, true
+	e.workers.Go(func() {
+		w.records = make([]*catalog.Record, len(w.entries))
+		w.errs = make([]error, len(w.entries))
+		for i, en := range w.entries {
+			r, err := e.cfg.Catalog.Get(e.work, en.key)
+			if errors.Is(err, catalog.ErrNotFound) {
+				r, err = nil, nil
+			}
+			w.records[i], w.errs[i] = r, err
+		}
+		e.box.complete(&w.node)
+	})
+}
+
+// finish hands the records to the lifecycle, then what was asked meanwhile.
+func (w *load) finish(e *Engine) {
+	e.loop.reading = false
+	for i, en := range w.entries {
+		en.loading = false
+		if err := w.errs[i]; err != nil {
+			for c := en.next(inLoad); c != nil; c = en.next(inLoad) {
+				e.freeToken(c)
+				e.settle(c, Outcome{Err: err})
+			}
+			e.forget(en)
+			continue
+		}
+		if r := w.records[i]; r != nil {
+			en.record, en.disk = r, r.Revision
+			e.event(en, e.loaded(r), cause{err: context.Canceled})
+		}
+		for c := en.next(inLoad); c != nil; c = en.next(inLoad) {
+			e.call(en, c)
+		}
+		e.settleDown(en)
+	}
+}
+
+func (w *load) abandon(*Engine) {}
+
+// loaded is the event of a record that was read. Once a commit has failed,
+// intents are not taken up.
+func (e *Engine) loaded(r *catalog.Record) lifecycle.Event {
+	if e.loop.broken == nil {
+		switch r.Intent {
+		case catalog.Initialize:
+			return lifecycle.LoadedInitializing
+		case catalog.Recover:
+			return lifecycle.LoadedRecovering
+		case catalog.Destroy:
+			return lifecycle.LoadedDestroying
+		}
+	}
+	switch r.State {
+	case shard.Available:
+		return lifecycle.LoadedAvailable
+	case shard.Errored:
+		return lifecycle.LoadedErrored
+	default:
+		return lifecycle.LoadedRegistered
+	}
+}
+
+// A refilling brings the next intents from disk into memory.
+type refilling struct {
+	node node
+	keys []shard.Key
+	last uint64 // place of the last of them in the queue
+	more bool
+	err  error
+}
+
+// refill has the next page of the queue of intents read.
+func (e *Engine) refill() {
+	l := &e.loop
+	if l.scanning || l.broken != nil || e.shut.Load() {
+		return
+	}
+	l.scanning, l.backlog = true, false
+	w := &refilling{last: l.intents}
+	w.node.what, w.node.of = whatDone, w
+	e.workers.Go(func() {
+		for q, err := range e.cfg.Catalog.Intents(e.work, w.last) {
+			if err != nil {
+				w.err = err
+				break
+			}
+			if len(w.keys) == max(1, e.cfg.Window/2) {
+				w.more = true
+				break
+			}
+			w.keys, w.last = append(w.keys, q.Key), q.Seq
+		}
+		e.box.complete(&w.node)
+	})
+}
+
+func (w *refilling) finish(e *Engine) {
+	l := &e.loop
+	l.scanning = false
+	if w.err != nil {
+		e.cfg.Log.Error("the queue of intents cannot be read", "err", w.err)
+		return
+	}
+	l.intents = w.last
+	l.backlog = l.backlog || w.more
+	for _, key := range w.keys {
+		en := e.find(key)
+		en.due = true
+		if !en.loading {
+			if en.deferred {
+				e.start(en)
+			}
+			e.settleDown(en)
+		}
+	}
+}
+
+func (w *refilling) abandon(*Engine) {}
+
+// restore takes up, in the background, what the last process left: indices
+// that no layer holds are added to the inverted index again, files of dead
+// ones are removed, and the existence filter is filled.
+func (e *Engine) restore() {
+	defer close(e.recovered)
+	ctx := e.work
+	if err := e.restorePending(ctx); err != nil && ctx.Err() == nil {
+		e.cfg.Log.Error("the inverted index is not complete", "err", err)
+	}
+	e.workers.Go(func() {
+		if err := e.exists.fill(ctx, e.cfg.Catalog); err != nil && ctx.Err() == nil {
+			e.cfg.Log.Warn("the existence filter could not be filled", "err", err)
+		}
+		var dead []index.ID
+		for id, err := range e.cfg.Catalog.Dead(ctx) {
+			if err != nil {
+				e.cfg.Log.Warn("the list of dead indices cannot be read", "err", err)
+				return
+			}
+			dead = append(dead, id)
+		}
+		e.removeFiles(dead)
+		if err := e.merge(); err != nil && ctx.Err() == nil {
+			e.cfg.Log.Warn("layers could not be merged", "err", err)
+		}
+	})
+}
+
+func (e *Engine) restorePending(ctx context.Context) error {
+	var errs []error
+	for id, err := range e.cfg.Catalog.Pending(ctx) {
+		if err != nil {
+			return err
+		}
+		// What cannot be added now is found to be lost when its shard is opened.
+		if err := e.addInverted(ctx, id); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime/debug"
+
+	"github.com/multiformats/go-multihash"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/internal/segment"
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// An opening is one attempt at opening one shard, for all who wait for it.
+type opening struct {
+	node   node
+	entry  *entry
+	record *catalog.Record
+	ctx    context.Context
+	cancel context.CancelFunc
+	handle *local.Handle
+	err    error
+}
+
+// open has the shard opened, unless it is open or about to be.
+func (e *Engine) open(en *entry) {
+	if h, ok := e.cache.Hold(en.id()); ok {
+		e.event(en, lifecycle.Opened, cause{})
+		e.cache.Release(h)
+		return
+	}
+	if en.opening != nil {
+		e.watchOpeners(en)
+		return
+	}
+	o := &opening{entry: en, record: en.record}
+	o.ctx, o.cancel = context.WithCancel(e.work)
+	o.node.what, o.node.of = whatDone, o
+	en.opening = o
+	e.watchOpeners(en)
+	e.loop.opens.add(o)
+	e.startOpening()
+}
+
+// watchOpeners watches over the newest of those who wait for the opening.
+func (e *Engine) watchOpeners(en *entry) {
+	if c := en.waiting[inOpeners].last; c != nil {
+		e.watch(c)
+	}
+}
+
+func (e *Engine) startOpening() {
+	for {
+		o, ok := e.loop.opens.next()
+		if !ok {
+			return
+		}
+		e.workers.Go(func() {
+			o.handle, o.err = e.openShard(o)
+			o.cancel()
+			e.box.complete(&o.node)
+		})
+	}
+}
+
+// cutOpening ends the opening of a shard; what it still brings is stale.
+func (e *Engine) cutOpening(en *entry) {
+	o := en.opening
+	if o == nil {
+		return
+	}
+	en.opening = nil
+	o.cancel()
+	if e.loop.opens.remove(o) {
+		return // it never ran, so it has no end
+	}
+}
+
+// finish is the end of an opening.
+func (o *opening) finish(e *Engine) {
+	e.loop.opens.running--
+	en := o.entry
+	defer e.startOpening()
+	if en.opening != o {
+		if o.handle != nil {
+			o.handle.Drop()
+		}
+		return
+	}
+	en.opening = nil
+	var lost *local.LostError
+	switch {
+	case o.err == nil:
+		h, ok := e.cache.Put(o.handle)
+		e.event(en, lifecycle.Opened, cause{})
+		if ok {
+			e.cache.Release(h)
+		}
+	case errors.As(o.err, &lost):
+		e.cfg.Log.Warn("a shard has to be indexed again", "key", string(en.key), "err", o.err)
+		e.event(en, lifecycle.Lost, cause{err: o.err})
+	default:
+		e.event(en, lifecycle.OpenFailed, cause{err: o.err})
+	}
+	e.settleDown(en)
+}
+
+func (o *opening) abandon(*Engine) {
+	if o.handle != nil {
+		o.handle.Drop()
+	}
+}
+
+// openShard opens source and index. A panic of a mount is an error of the call.
+func (e *Engine) openShard(o *opening) (h *local.Handle, err error) {
+	r := o.record
+	defer func() {
+		if p := recover(); p != nil {
+			e.cfg.Log.Error("a mount panicked", "key", string(r.Key), "panic", p, "stack", string(debug.Stack()))
+			h, err = nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: panic: %v", shard.ErrSource, p))
+		}
+	}()
+	m, err := e.cfg.Mounts.Open(r.URL)
+	if err != nil {
+		return nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: %w", shard.ErrSource, err))
+	}
+	h, err = local.Open(o.ctx, local.Spec{
+		Key:       r.Key,
+		ID:        r.Index.ID,
+		Mount:     m,
+		Source:    mount.Stat{Size: r.Bytes, Version: r.SourceVersion, ModTime: r.SourceTime},
+		Payload:   r.Payload,
+		Roots:     r.Roots,
+		RootCount: r.RootCount,
+		Limits:    e.cfg.Limits,
+		OpenIndex: func(ctx context.Context) (local.IndexFile, error) {
+			return e.openRecorded(ctx, r.Index)
+		},
+	})
+	if err != nil {
+		return nil, fail(r.Key, shard.OpAcquire, err)
+	}
+	return h, nil
+}
+
+// openRecorded opens an index and holds it against what the catalogue says.
+func (e *Engine) openRecorded(ctx context.Context, ref catalog.IndexRef) (local.IndexFile, error) {
+	ix, err := e.openIndex(ctx, ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	if ix.length != ref.Length || ix.CRC() != ref.CRC {
+		return nil, errors.Join(fmt.Errorf("%w: it is not the one that the catalogue names", index.ErrDamaged), ix.Close())
+	}
+	return ix, nil
+}
+
+// An indexFile is an index with the segment it lies in.
+type indexFile struct {
+	*index.File
+	segment segment.Reader
+	length  int64
+}
+
+// Close closes both.
+func (f indexFile) Close() error { return errors.Join(f.File.Close(), f.segment.Close()) }
+
+func (e *Engine) openIndex(ctx context.Context, id index.ID) (indexFile, error) {
+	r, err := e.cfg.Segments.Open(ctx, indexName(id))
+	if err != nil {
+		return indexFile{}, err
+	}
+	f, err := index.NewFile(r, r.Size())
+	if err != nil {
+		return indexFile{}, errors.Join(err, r.Close())
+	}
+	return indexFile{f, r, r.Size()}, nil
+}
+
+// multihashes yields what an index holds, for the inverted index.
+func multihashes(ix index.Index) iter.Seq2[multihash.Multihash, error] {
+	return func(yield func(multihash.Multihash, error) bool) {
+		for r, err := range ix.All() {
+			if !yield(r.Multihash, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// local reports whether the bytes of a shard lie on this machine.
+func (e *Engine) local(en *entry) bool {
+	if id := en.id(); id != 0 {
+		if h, ok := e.cache.Lookup(id); ok {
+			defer h.Unpin()
+			return h.Local()
+		}
+	}
+	m, err := e.cfg.Mounts.Open(en.record.URL)
+	if err != nil {
+		return false
+	}
+	_, ok := m.(mount.FileOpener)
+	return ok
+}

@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// A Snapshot is one shard at one moment.
+type Snapshot struct {
+	Record   *catalog.Record
+	State    shard.State
+	Holders  int
+	Waiting  int
+	Local    bool            // its bytes lie on this machine
+	Progress *shard.Progress // nil while no work is under way
+}
+
+// A peek asks the loop what it knows of some shards.
+type peek struct {
+	node  node
+	shots []Snapshot // Record is set by who asks if the catalogue has told it; Key by that
+	keys  []shard.Key
+	ready chan struct{}
+}
+
+// look fills in what is in memory.
+func (p *peek) look(e *Engine) {
+	for i, key := range p.keys {
+		en := e.loop.entries[key]
+		if en == nil || en.loading {
+			continue
+		}
+		s := &p.shots[i]
+		s.Record, s.State = en.record, en.machine.State
+		s.Holders, s.Waiting = int(en.machine.Holders-en.machine.Opening), int(en.machine.Parked+en.machine.Opening)
+		if w := en.indexing; w != nil {
+			s.Progress = w.progress(e.cfg.Now())
+		}
+	}
+	close(p.ready)
+}
+
+func (w *indexing) progress(now time.Time) *shard.Progress {
+	p := &shard.Progress{Op: shard.OpIndex, Done: w.done.Load(), Total: w.total.Load(), Started: w.started}
+	if s := now.Sub(w.started).Seconds(); s > 0 && !w.started.IsZero() {
+		p.Rate = float64(p.Done) / s
+	}
+	return p
+}
+
+// peek asks the loop about keys. What is not in memory keeps its zero State.
+func (e *Engine) peek(ctx context.Context, keys []shard.Key) ([]Snapshot, error) {
+	p := &peek{keys: keys, shots: make([]Snapshot, len(keys)), ready: make(chan struct{})}
+	p.node.what, p.node.of = whatPeek, p
+	if !e.enter() {
+		return nil, e.cfg.Closed
+	}
+	e.box.call(&p.node)
+	e.exit()
+	select {
+	case <-p.ready:
+		return p.shots, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Info tells about one shard. Its error is a [shard.Error].
+func (e *Engine) Info(ctx context.Context, key shard.Key) (Snapshot, error) {
+	const op = shard.OpInfo
+	shots, err := e.peek(ctx, []shard.Key{key})
+	if err != nil {
+		return Snapshot{}, fail(key, op, err)
+	}
+	s := shots[0]
+	if s.State == 0 {
+		r, err := e.cfg.Catalog.Get(ctx, key)
+		if errors.Is(err, catalog.ErrNotFound) {
+			err = shard.ErrUnknown
+		}
+		if err != nil {
+			return Snapshot{}, fail(key, op, err)
+		}
+		s.rest(r)
+	}
+	if s.State == shard.Gone {
+		return Snapshot{}, fail(key, op, shard.ErrUnknown)
+	}
+	return s, nil
+}
+
+// rest is a shard that is not in memory.
+func (s *Snapshot) rest(r *catalog.Record) {
+	s.Record, s.State = r, r.State
+	switch r.Intent {
+	case catalog.Initialize:
+		s.State = shard.Initializing
+	case catalog.Recover:
+		s.State = shard.Recovering
+	case catalog.Destroy:
+		s.State = shard.Destroying
+	}
+}
+
+// page is how many records a listing reads between two looks at the loop.
+const page = 256
+
+// Shards yields the shards that f selects, by rising key. A record that
+// cannot be read is yielded as its error, and the listing goes on.
+func (e *Engine) Shards(ctx context.Context, f catalog.Filter) iter.Seq2[Snapshot, error] {
+	return func(yield func(Snapshot, error) bool) {
+		for {
+			n := 0
+			var records []*catalog.Record
+			var errs []error
+			var keys []shard.Key
+			for r, err := range e.cfg.Catalog.Records(ctx, f) {
+				var damaged *catalog.DamagedError
+				switch {
+				case errors.As(err, &damaged):
+					f.After = damaged.Key
+				case err != nil:
+					yield(Snapshot{}, err)
+					return
+				default:
+					f.After = r.Key
+				}
+				records, errs, keys = append(records, r), append(errs, err), append(keys, f.After)
+				if n++; n == page {
+					break
+				}
+			}
+			if n == 0 || !e.yieldPage(ctx, records, errs, keys, yield) || n < page {
+				return
+			}
+		}
+	}
+}
+
+// yieldPage yields one page of a listing, as the loop knows it now.
+func (e *Engine) yieldPage(ctx context.Context, records []*catalog.Record, errs []error, keys []shard.Key, yield func(Snapshot, error) bool) bool {
+	shots, err := e.peek(ctx, keys)
+	if err != nil {
+		yield(Snapshot{}, err)
+		return false
+	}
+	for i, s := range shots {
+		if errs[i] != nil {
+			if !yield(Snapshot{}, fail(keys[i], shard.OpInfo, errs[i])) {
+				return false
+			}
+			continue
+		}
+		switch s.State {
+		case 0:
+			s.rest(records[i])
+		case shard.Gone:
+			continue
+		}
+		if !yield(s, nil) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/multiformats/go-multihash"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// Candidates gives the indices that may hold a multihash, newest first, until
+// yield returns false. It waits until what the last process left is found.
+func (e *Engine) Candidates(mh multihash.Multihash, yield func(index.ID) bool) error {
+	select {
+	case <-e.recovered:
+	default:
+		select {
+		case <-e.recovered:
+		case <-e.closing:
+		}
+	}
+	if e.shut.Load() {
+		return e.cfg.Closed
+	}
+	return e.inverted.Candidates(mh, yield)
+}
+
+// Cached returns the open shard whose index id is, pinned.
+func (e *Engine) Cached(id index.ID) (*local.Handle, bool) { return e.cache.Lookup(id) }
+
+// Handle returns the open shard whose index id is, pinned, opening it if need
+// be. The error wraps [shard.ErrUnknown] if no shard that is indexed and
+// healthy has this index. It waits for no indexing.
+func (e *Engine) Handle(ctx context.Context, id index.ID, near bool) (*local.Handle, func(), error) {
+	if h, ok := e.cache.Lookup(id); ok {
+		if near && !h.Local() {
+			h.Unpin()
+			return nil, nil, fail(h.Key(), shard.OpRead, shard.ErrRemote)
+		}
+		return h, nil, nil
+	}
+	key, err := e.Key(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	hold, err := e.Acquire(ctx, key, AcquireOptions{Ready: true, Near: near})
+	switch {
+	case errors.Is(err, shard.ErrBusy), errors.Is(err, shard.ErrFailed), errors.Is(err, shard.ErrDestroying):
+		return nil, nil, fmt.Errorf("%w that is healthy with index %d", shard.ErrUnknown, id)
+	case err != nil:
+		return nil, nil, err
+	}
+	defer hold.Close()
+	h := hold.Handle()
+	if h.ID() != id || !h.Pin() {
+		return nil, nil, fmt.Errorf("%w with index %d", shard.ErrUnknown, id)
+	}
+	return h, nil, nil
+}
+
+// Key returns the shard whose index id is, as far as the catalogue knows, or
+// wraps [shard.ErrUnknown].
+func (e *Engine) Key(ctx context.Context, id index.ID) (shard.Key, error) {
+	key, err := e.cfg.Catalog.Owner(ctx, id)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return "", fmt.Errorf("%w with index %d", shard.ErrUnknown, id)
+	}
+	return key, err
+}
+
+// A loss is an open shard that proves not to be what was indexed.
+type loss struct {
+	node node
+	key  shard.Key
+	id   index.ID
+	err  error
+}
+
+// Lost tells the loop that the shard of an open handle is not what was
+// indexed. Its holders may finish; it is indexed again.
+func (e *Engine) Lost(h *local.Handle, err error) {
+	w := &loss{key: h.Key(), id: h.ID(), err: err}
+	w.node.what, w.node.of = whatDone, w
+	if e.enter() {
+		e.box.complete(&w.node)
+		e.exit()
+	}
+}
+
+func (w *loss) finish(e *Engine) {
+	en := e.loop.entries[w.key]
+	if en == nil || en.loading || en.id() != w.id || e.loop.broken != nil {
+		return
+	}
+	if s := en.machine.State; s != shard.Available && s != shard.Serving {
+		return
+	}
+	e.cfg.Log.Warn("a shard has to be indexed again", "key", string(w.key), "err", w.err)
+	e.event(en, lifecycle.Lost, cause{err: fail(w.key, shard.OpRead, w.err)})
+	e.settleDown(en)
+}
+
+func (w *loss) abandon(*Engine) {}

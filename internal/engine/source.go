@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// openSource opens a CAR for a reading from end to end. One on this machine is
+// opened as a file, so that the bodies of large blocks can be jumped over.
+func openSource(ctx context.Context, m mount.Mount, size int64) (io.ReadCloser, error) {
+	if size < 0 {
+		return m.Open(ctx)
+	}
+	f, err := mount.OpenFile(ctx, m)
+	switch {
+	case errors.Is(err, mount.ErrNotLocal):
+		return m.Open(ctx)
+	case err != nil:
+		return nil, err
+	}
+	return fileSource{io.NewSectionReader(f, 0, size), f}, nil
+}
+
+// fileSource is a file that is read from its beginning.
+type fileSource struct {
+	*io.SectionReader
+	io.Closer
+}
+
+// unchanged holds how the source is after it was read against how it was
+// before, so that an index of two versions mixed is never believed.
+func unchanged(ctx context.Context, m mount.Mount, before mount.Stat) error {
+	if before.Version == "" {
+		return nil
+	}
+	after, err := m.Stat(ctx)
+	if err != nil {
+		return sourceError(err)
+	}
+	if after.Version != before.Version {
+		return fmt.Errorf("%w while it was read", shard.ErrChanged)
+	}
+	return nil
+}
+
+// sourceError says in the words of package shard what a mount has said.
+func sourceError(err error) error {
+	kind := shard.ErrSource
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, mount.ErrChanged):
+		kind = shard.ErrChanged
+	case errors.Is(err, mount.ErrDenied):
+		kind = shard.ErrDenied
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}

@@ -1,0 +1,173 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// An IndexFile is an index that is closed when nobody needs it any more.
+type IndexFile interface {
+	index.Index
+	io.Closer
+}
+
+// A Spec is what [Open] needs to know of a shard: what its record says.
+type Spec struct {
+	Key   shard.Key
+	ID    index.ID
+	Mount mount.Mount
+
+	// Source is how the source was when it was indexed. What is zero in it
+	// (Size: -1) is not compared with how the source is now.
+	Source mount.Stat
+
+	Payload   shard.Extent
+	Roots     []cid.Cid // as many as the record keeps; not copied
+	RootCount int       // if there are more, all are read from the CAR
+	Limits    car.Limits
+
+	// OpenIndex opens the index file. An error that wraps [io/fs.ErrNotExist],
+	// [index.ErrDamaged] or [index.ErrVersion] means that it is lost; any
+	// other that it may be had another time.
+	OpenIndex func(ctx context.Context) (IndexFile, error)
+}
+
+// A LostError says that a shard cannot be opened as it was indexed: its index
+// is missing or damaged, or its source is not the one that was indexed. Only
+// indexing it anew helps. It unwraps to [shard.ErrIndex] or [shard.ErrChanged].
+type LostError struct{ Err error }
+
+// Error says what is lost.
+func (e *LostError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Open opens a shard: in place where its source lies on this machine, by
+// ranges where it does not. The caller owns the handle and drops it, or gives
+// it to a cache.
+//
+// It gives a [*LostError] when only indexing the shard anew helps. Any other
+// error means that the source or the index cannot be reached now: it wraps
+// [shard.ErrSource] if it was the source, and [mount.ErrNoRanges] besides if
+// that can be read in neither way. Open returns soon after ctx ends, as far
+// as the mount and OpenIndex do.
+func Open(ctx context.Context, spec Spec) (*Handle, error) {
+	src, err := openSource(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := openRoots(ctx, src, spec)
+	if err != nil {
+		return nil, errors.Join(err, src.close())
+	}
+	idx, err := openIndex(ctx, spec)
+	if err != nil {
+		return nil, errors.Join(err, src.close())
+	}
+	h := &Handle{
+		key: spec.Key, id: spec.ID, payload: spec.Payload,
+		roots: roots, limits: spec.Limits, source: src, index: idx,
+	}
+	h.state.Store(1)
+	return h, nil
+}
+
+// openSource opens the file before it asks how the source is: whatever takes
+// the file's place in between is then seen in the answer.
+func openSource(ctx context.Context, spec Spec) (_ source, err error) {
+	defer caught(&err)
+	file, err := mount.OpenFile(ctx, spec.Mount)
+	if err != nil && !errors.Is(err, mount.ErrNotLocal) {
+		return nil, sourceError(err)
+	}
+	inPlace := err == nil
+	now, err := stat(ctx, spec.Mount)
+	if err == nil {
+		err = sameSource(spec.Source, now)
+	}
+	size := spec.Source.Size
+	if size < 0 {
+		size = now.Size
+	}
+	switch {
+	case err != nil:
+	case size < 0:
+		err = fmt.Errorf("%w: nobody knows its size", shard.ErrSource)
+	case !inPlace && !now.Ranges:
+		err = fmt.Errorf("%w: it can be read neither in place nor by ranges: %w", shard.ErrSource, mount.ErrNoRanges)
+	}
+	switch {
+	case err != nil && inPlace:
+		return nil, errors.Join(err, file.Close())
+	case err != nil:
+		return nil, err
+	case inPlace:
+		return &fileSource{file: file, bytes: size}, nil
+	}
+	version := spec.Source.Version
+	if version == "" {
+		version = now.Version
+	}
+	return &rangeSource{mount: spec.Mount, version: version, bytes: size}, nil
+}
+
+// stat catches a panic by itself: there is a file to close by then.
+func stat(ctx context.Context, m mount.Mount) (_ mount.Stat, err error) {
+	defer caught(&err)
+	st, err := m.Stat(ctx)
+	if err != nil {
+		return st, sourceError(err)
+	}
+	return st, nil
+}
+
+// sameSource compares a source with what it was when it was indexed. A version
+// decides where both have one; the time is for sources that have none.
+func sameSource(then, now mount.Stat) error {
+	var diff string
+	switch {
+	case then.Size >= 0 && now.Size >= 0 && then.Size != now.Size:
+		diff = fmt.Sprintf("it has %d bytes and had %d when it was indexed", now.Size, then.Size)
+	case then.Version != "" && now.Version != "":
+		if then.Version != now.Version {
+			diff = fmt.Sprintf("its version is %q and was %q when it was indexed", now.Version, then.Version)
+		}
+	case !then.ModTime.IsZero() && !now.ModTime.IsZero() && !then.ModTime.Equal(now.ModTime):
+		diff = fmt.Sprintf("it was written at %v, and at %v when it was indexed", now.ModTime, then.ModTime)
+	}
+	if diff == "" {
+		return nil
+	}
+	return &LostError{Err: fmt.Errorf("%w: %s", shard.ErrChanged, diff)}
+}
+
+// openRoots returns all roots, from the CAR's header if spec lacks some.
+func openRoots(ctx context.Context, src source, spec Spec) ([]cid.Cid, error) {
+	if spec.RootCount <= len(spec.Roots) {
+		return spec.Roots, nil
+	}
+	return readRoots(ctx, src, spec)
+}
+
+func openIndex(ctx context.Context, spec Spec) (IndexFile, error) {
+	idx, err := spec.OpenIndex(ctx)
+	switch {
+	case err == nil:
+		return idx, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, index.ErrDamaged), errors.Is(err, index.ErrVersion):
+		return nil, &LostError{Err: fmt.Errorf("%w: %w", shard.ErrIndex, err)}
+	default:
+		return nil, fmt.Errorf("index of shard cannot be opened: %w", err)
+	}
+}

@@ -1,0 +1,86 @@
+package segment
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The layout; docs/format/store.md draws it:
+//
+//	index/5e/2b3c4d5e.idx   the index 0x2b3c4d5e, in the folder of its last byte
+//	index/tmp/2b3c4d5e.idx  the same while it is written
+//	top/0000002a.layer      the layer 0x2a
+//	top/tmp/0000002a.layer  the same while it is written
+//
+// Numbers are given out one after the other, so their last byte spreads them
+// evenly; a million indices are 4,000 to a folder. Unfinished files have a
+// folder of their own, so that a start need not look through all the others.
+const (
+	indexDir  = "index"
+	layerDir  = "top"
+	asideName = "tmp"
+	indexExt  = ".idx"
+	layerExt  = ".layer"
+	digits    = 8
+)
+
+func check(kind Kind) error {
+	if kind != Index && kind != Layer {
+		return fmt.Errorf("segment: no such kind: %v", kind)
+	}
+	return nil
+}
+
+func kindDir(kind Kind) string {
+	if kind == Layer {
+		return layerDir
+	}
+	return indexDir
+}
+
+func kindExt(kind Kind) string {
+	if kind == Layer {
+		return layerExt
+	}
+	return indexExt
+}
+
+// base is the last element of a segment's path, finished or not.
+func base(name Name) string {
+	return fmt.Sprintf("%08x%s", name.N, kindExt(name.Kind))
+}
+
+// parse is the inverse of base. It takes no other spelling, so that nothing
+// foreign is ever taken for ours.
+func parse(kind Kind, base string) (uint32, bool) {
+	hex, ok := strings.CutSuffix(base, kindExt(kind))
+	if !ok || len(hex) != digits || strings.ToLower(hex) != hex {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(hex, 16, 32)
+	return uint32(n), err == nil
+}
+
+func (f *Folder) path(name Name) string {
+	if name.Kind == Layer {
+		return f.fsys.PathJoin(f.dir, layerDir, base(name))
+	}
+	return f.fsys.PathJoin(f.dir, indexDir, fmt.Sprintf("%02x", name.N&0xff), base(name))
+}
+
+func (f *Folder) asideDir(kind Kind) string {
+	return f.fsys.PathJoin(f.dir, kindDir(kind), asideName)
+}
+
+// dirs are the folders in which the segments of a kind may lie.
+func (f *Folder) dirs(kind Kind) []string {
+	if kind == Layer {
+		return []string{f.fsys.PathJoin(f.dir, layerDir)}
+	}
+	dirs := make([]string, 256)
+	for i := range dirs {
+		dirs[i] = f.fsys.PathJoin(f.dir, indexDir, fmt.Sprintf("%02x", i))
+	}
+	return dirs
+}

@@ -1,0 +1,179 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FS is a file system. Its methods may be called by many goroutines at once.
+type FS = vfs.FS
+
+// A File is an open file of an [FS], or an open folder.
+type File = vfs.File
+
+// Default is the file system of the machine.
+var Default FS = vfs.Default
+
+// category is what Pebble counts our writes under; we do not count with it.
+const category = vfs.WriteCategoryUnspecified
+
+// Native returns the path of name on the machine, and whether it has one: what
+// lies in a file system of a test has none.
+func Native(fsys FS, name string) (string, bool) {
+	for f := fsys; f != nil; f = f.Unwrap() {
+		if f == vfs.Default {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// SyncDir makes the names in the folder dir durable. On platforms that have no
+// such notion it does nothing.
+func SyncDir(fsys FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// MkdirAll makes the folder dir and all above it that are missing, and makes
+// their names durable.
+func MkdirAll(fsys FS, dir string) error {
+	switch info, err := fsys.Stat(dir); {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("it is there and is no folder")}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := fsys.PathDir(dir)
+	if parent != dir {
+		if err := MkdirAll(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return SyncDir(fsys, parent)
+}
+
+// A Writer writes a file aside and gives it its name when it is whole. It must
+// be ended by exactly one of [Writer.Commit] and [Writer.Abort]; a second call
+// of either does nothing and returns [fs.ErrClosed]. It is used by one
+// goroutine at a time.
+type Writer struct {
+	fsys          FS
+	file          File
+	aside, target string
+	size          int64
+	err           error // of the first write that failed
+	done          bool
+}
+
+// Create begins the file target under the name aside, which must be on the
+// same disk. A file that bears that name is replaced.
+func Create(fsys FS, aside, target string) (*Writer, error) {
+	f, err := fsys.Create(aside, category)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{fsys: fsys, file: f, aside: aside, target: target}, nil
+}
+
+// Write appends p. After an error the file cannot be committed any more.
+func (w *Writer) Write(p []byte) (int, error) {
+	switch {
+	case w.done:
+		return 0, fs.ErrClosed
+	case w.err != nil:
+		return 0, w.err
+	}
+	n, err := w.file.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	w.size += int64(n)
+	w.err = err
+	return n, err
+}
+
+// Size is how many bytes were written.
+func (w *Writer) Size() int64 { return w.size }
+
+// Commit syncs the file, gives it its name and syncs the folder. When it
+// returns nil the file is durable, whole and under its name. When it does not,
+// nothing bears the name unless the sync of the folder is what failed; then
+// the file is whole and may or may not be there after a crash.
+func (w *Writer) Commit() error {
+	if w.done {
+		return fs.ErrClosed
+	}
+	w.done = true
+	err := w.err
+	if err == nil {
+		err = w.file.Sync()
+	}
+	err = errors.Join(err, w.file.Close())
+	if err == nil {
+		err = w.fsys.Rename(w.aside, w.target)
+	}
+	if err != nil {
+		return errors.Join(err, removeIfThere(w.fsys, w.aside))
+	}
+	return SyncDir(w.fsys, w.fsys.PathDir(w.target))
+}
+
+// Abort gives the file up and removes what was written.
+func (w *Writer) Abort() error {
+	if w.done {
+		return fs.ErrClosed
+	}
+	w.done = true
+	return errors.Join(w.file.Close(), removeIfThere(w.fsys, w.aside))
+}
+
+func removeIfThere(fsys FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// WriteFile writes the small file name, durably and whole or not at all. The
+// file name+".tmp" is used on the way.
+func WriteFile(fsys FS, name string, data []byte) error {
+	w, err := Create(fsys, name+".tmp", name)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(data); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return w.Commit()
+}
+
+// ReadFile reads the small file name. A file of more than limit bytes is an
+// error, so that a wrong file costs no memory.
+func ReadFile(fsys FS, name string, limit int64) (data []byte, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("it has more than %d bytes", limit)}
+	}
+	return data, nil
+}

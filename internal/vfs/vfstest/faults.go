@@ -1,0 +1,114 @@
+package vfstest
+
+import (
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// An Op is one operation on a file system.
+type Op struct {
+	Kind errorfs.OpKind
+	Path string
+}
+
+// Base is the last element of the path.
+func (o Op) Base() string { return path.Base(filepath.ToSlash(o.Path)) }
+
+// Changes reports whether the operation may change what is on the disk.
+// Closing a file does not.
+func (o Op) Changes() bool {
+	return o.Kind != errorfs.OpFileClose && o.Kind.ReadOrWrite() == errorfs.OpIsWrite
+}
+
+// Syncs reports whether the operation makes something durable.
+func (o Op) Syncs() bool {
+	switch o.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		return true
+	default:
+		return false
+	}
+}
+
+// Touches reports whether the name of the file has the given suffix, or begins
+// with it.
+func (o Op) Touches(affix string) bool {
+	return strings.HasSuffix(o.Base(), affix) || strings.HasPrefix(o.Base(), affix)
+}
+
+// Faults is a file system that asks a function before each operation and fails
+// with what it returns. It may be used by many goroutines at once.
+type Faults struct {
+	vfs.FS
+
+	mu  sync.Mutex
+	ask func(n int, op Op) error
+	n   int
+}
+
+// Wrap returns fsys with faults; none, until [Faults.Arm] is called.
+func Wrap(fsys vfs.FS) *Faults {
+	f := &Faults{}
+	f.FS = errorfs.Wrap(fsys, errorfs.InjectorFunc(f.maybe))
+	return f
+}
+
+// ReuseForWrite is a rename and an opening; errorfs would hand out a file that
+// never fails.
+func (f *Faults) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.Rename(oldname, newname); err != nil {
+		return nil, err
+	}
+	return f.OpenReadWrite(newname, c)
+}
+
+// Arm begins to count at 0 the operations for which select is true (all, if it
+// is nil) and makes them fail with what fail returns for their number. fail is
+// called by one goroutine at a time and must not use the [Faults]; the file
+// system behind it may be used.
+func (f *Faults) Arm(selects func(Op) bool, fail func(n int, op Op) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n = 0
+	f.ask = func(n int, op Op) error {
+		if selects != nil && !selects(op) {
+			f.n--
+			return nil
+		}
+		return fail(n, op)
+	}
+}
+
+// FailAt arms: operation n fails with err, and so do all later ones if sticky.
+func (f *Faults) FailAt(n int, sticky bool, selects func(Op) bool, err error) {
+	f.Arm(selects, func(i int, _ Op) error {
+		if i == n || sticky && i > n {
+			return err
+		}
+		return nil
+	})
+}
+
+// Disarm ends the faults and returns how many operations were counted.
+func (f *Faults) Disarm() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ask = nil
+	return f.n
+}
+
+func (f *Faults) maybe(op errorfs.Op) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ask == nil {
+		return nil
+	}
+	n := f.n
+	f.n++
+	return f.ask(n, Op{Kind: op.Kind, Path: op.Path})
+}

@@ -1,0 +1,219 @@
+package dagstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dagstore/dagstore/internal/blocks"
+	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/engine"
+	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/internal/segment"
+	"github.com/dagstore/dagstore/internal/vfs"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// This file alone knows both Config and the configurations of the packages
+// below: it fills the latter from the former.
+
+const (
+	versionFile   = "VERSION"
+	versionText   = "dagstore 1\n" // of the layout of the folder; see docs/format/store.md
+	catalogFolder = "catalog"
+	spareSpace    = 64 << 20 // bytes of free space that new work does not touch
+)
+
+// ours are the names that a store has in its folder.
+var ours = []string{versionFile, vfs.LockName, catalogFolder, "index", "top", "copies", "quarantine"}
+
+// parts are what a store is made of, besides its engine.
+type parts struct {
+	fsys     vfs.FS
+	dir      string
+	lock     io.Closer
+	catalog  catalog.Catalog
+	segments segment.Place
+}
+
+// openParts opens what lies in dir, or makes it.
+func openParts(ctx context.Context, fsys vfs.FS, dir string, cfg *Config) (_ *parts, err error) {
+	fresh, err := inspect(fsys, dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case fresh && cfg.NoCreate:
+		return nil, fmt.Errorf("%w: %s", ErrNoStore, dir)
+	case fresh:
+		if err := vfs.MkdirAll(fsys, dir); err != nil {
+			return nil, err
+		}
+	}
+	p := &parts{fsys: fsys, dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if p.lock, err = vfs.LockFolder(fsys, dir); err != nil {
+		if errors.Is(err, vfs.ErrLocked) {
+			err = fmt.Errorf("%w: %w", ErrInUse, err)
+		}
+		return nil, err
+	}
+	if p.catalog, err = catalog.Open(ctx, catalog.Config{
+		FS: fsys, Dir: fsys.PathJoin(dir, catalogFolder), Logger: cfg.Logger,
+	}); err != nil {
+		if errors.Is(err, catalog.ErrVersion) {
+			err = fmt.Errorf("%w: %w", ErrVersion, err)
+		}
+		return nil, err
+	}
+	if p.segments, err = segment.NewFolder(fsys, dir); err != nil {
+		return nil, err
+	}
+	if fresh {
+		// Last: a folder without it holds nothing that was acknowledged.
+		if err = vfs.WriteFile(fsys, fsys.PathJoin(dir, versionFile), []byte(versionText)); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// inspect tells whether a store has still to be made in dir. It changes
+// nothing, and refuses a store of another version and a folder that holds
+// something else.
+func inspect(fsys vfs.FS, dir string) (fresh bool, err error) {
+	text, err := vfs.ReadFile(fsys, fsys.PathJoin(dir, versionFile), 256)
+	switch {
+	case err == nil && string(text) == versionText:
+		return false, nil
+	case err == nil:
+		return false, fmt.Errorf("%w: %s says %q, this program writes %q", ErrVersion, dir, text, versionText)
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	}
+	names, err := fsys.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	for _, name := range names {
+		if !slices.Contains(ours, name) {
+			return false, fmt.Errorf("%w: %s is not empty and has no %s file: %q lies there", ErrNoStore, dir, versionFile, name)
+		}
+	}
+	return true, err
+}
+
+// close closes what was opened, the last first.
+func (p *parts) close(ctx context.Context) error {
+	var errs []error
+	if p.segments != nil {
+		errs = append(errs, p.segments.Close(ctx))
+	}
+	if p.catalog != nil {
+		errs = append(errs, p.catalog.Close(ctx))
+	}
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// indexingWindow is how many indexings that nobody waits for are in memory;
+// the rest of the queue is on disk.
+const indexingWindow = 4096
+
+// open opens a store in a file system.
+func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int) (*Store, error) {
+	c, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p, err := openParts(ctx, fsys, dir, &c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: c, parts: p}
+	spill := ""
+	if native, ok := vfs.Native(fsys, dir); ok {
+		spill = native
+	}
+	s.engine, err = engine.New(ctx, engine.Config{
+		Catalog:   p.catalog,
+		Segments:  p.segments,
+		Mounts:    c.Mounts,
+		Limits:    car.Limits(c.Limits),
+		Indexings: c.Work.Indexings,
+		Opens:     c.Work.Opens,
+		Memory:    c.Work.Memory,
+		Queue:     c.Work.Queue,
+		Handles:   c.Work.Handles,
+		Window:    window,
+		Spill:     spill,
+		Closed:    ErrClosed,
+		ReadOnly:  ErrReadOnly,
+		Log:       c.Logger,
+		Now:       time.Now,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
+	}
+	s.reader = blocks.New(s.blocksConfig())
+	return s, nil
+}
+
+// blocksConfig says where blocks are read from.
+func (s *Store) blocksConfig() blocks.Config {
+	return blocks.Config{
+		Candidates: s.engine.Candidates,
+		Cached:     s.engine.Cached,
+		Open:       s.engine.Handle,
+		Owner:      s.engine.Key,
+		Lost:       s.engine.Lost,
+		Fault: func(h *local.Handle, f *shard.Fault) {
+			if s.faults.add(h.Key(), f) {
+				s.cfg.Logger.Warn("a block is damaged", "key", string(h.Key()), "fault", f)
+			}
+		},
+	}
+}
+
+// space returns an error that wraps ErrNoSpace if new work had better not
+// begin. What cannot be asked does not stop it.
+func (s *Store) space() error {
+	free, err := s.parts.fsys.GetDiskUsage(s.parts.dir)
+	if err == nil && free.TotalBytes > 0 && free.AvailBytes < spareSpace {
+		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free.AvailBytes, s.parts.dir, int64(spareSpace))
+	}
+	return nil
+}
+
+// info is what the engine knows of a shard, in the caller's words.
+func (s *Store) info(shot *engine.Snapshot) shard.Info {
+	r := shot.Record
+	in := shard.Info{
+		Key: r.Key, State: shot.State, URL: r.URL, Labels: r.Labels,
+		Version: r.Version, Roots: r.Roots, RootCount: r.RootCount,
+		Bytes: r.Bytes, Payload: r.Payload,
+		Sections: r.Sections, Multihashes: r.Multihashes,
+		Verified: r.Verified, VerifiedAt: r.VerifiedAt, Piece: r.Piece,
+		Holders: shot.Holders, Waiting: shot.Waiting,
+		Local:    shard.Local{Mode: shard.InPlace, Pinned: r.Pin},
+		Progress: shot.Progress, Failure: r.Failure,
+		Faults: r.Faults, Faulty: r.Faulty,
+		Registered: r.Registered, Changed: r.Changed,
+	}
+	in.Labels = maps.Clone(in.Labels)
+	in.Roots = slices.Clone(in.Roots)
+	in.Faulty = slices.Clone(in.Faulty)
+	s.faults.merge(&in)
+	return in
+}
