@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -299,5 +301,39 @@ func TestContextEndsBeforeTheQueue(t *testing.T) {
 	}
 	if _, err := r.store.Info(r.ctx(), "a"); !errors.Is(err, shard.ErrUnknown) {
 		t.Errorf("it was registered all the same: %v", err)
+	}
+}
+
+// R4: start-up deletes files that the store did not make. What a killed
+// process left in the spill folder goes, all else stays.
+func TestR4ForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	start := func() *Store {
+		s, err := Open(t.Context(), dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if err := start().Close(); err != nil {
+		t.Fatal(err)
+	}
+	foreign := []string{"notes.txt", "spill/notes.txt", "index/notes.txt", "top/0000002a.layer.bak", "index/1a"}
+	stale := filepath.Join(dir, "spill", "dagstore-sort-1234")
+	for _, name := range append(foreign, "spill/dagstore-sort-1234") {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := start().Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range foreign {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stale spill file: %v", err)
 	}
 }

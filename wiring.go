@@ -7,7 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/blocks"
@@ -27,11 +30,13 @@ const (
 	versionFile   = "VERSION"
 	versionText   = "dagstore 1\n" // of the layout of the folder; see docs/format/store.md
 	catalogFolder = "catalog"
+	spillFolder   = "spill" // what is sorted on disk; nothing in it outlives a process
+	spillPrefix   = "dagstore-"
 	spareSpace    = 64 << 20 // bytes of free space that new work does not touch
 )
 
 // ours are the names that a store has in its folder.
-var ours = []string{versionFile, vfs.LockName, catalogFolder, "index", "top", "copies", "quarantine"}
+var ours = []string{versionFile, vfs.LockName, catalogFolder, spillFolder, "index", "top", "copies", "quarantine"}
 
 // parts are what a store is made of, besides its engine.
 type parts struct {
@@ -142,9 +147,9 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		return nil, err
 	}
 	s := &Store{cfg: c, parts: p}
-	spill := ""
-	if native, ok := vfs.Native(fsys, dir); ok {
-		spill = native
+	spill, err := prepareSpill(fsys, dir)
+	if err != nil {
+		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
 	s.engine, err = engine.New(ctx, engine.Config{
 		Catalog:   p.catalog,
@@ -168,6 +173,30 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	}
 	s.reader = blocks.New(s.blocksConfig())
 	return s, nil
+}
+
+// prepareSpill makes the folder for what is sorted on disk, and removes what a
+// process that was killed has left in it. A store in memory has none of its own.
+func prepareSpill(fsys vfs.FS, dir string) (string, error) {
+	native, ok := vfs.Native(fsys, fsys.PathJoin(dir, spillFolder))
+	if !ok {
+		return "", nil
+	}
+	if err := os.MkdirAll(native, 0o777); err != nil {
+		return "", err
+	}
+	names, err := os.ReadDir(native)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range names {
+		if strings.HasPrefix(e.Name(), spillPrefix) && e.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(native, e.Name())); err != nil {
+				return "", err
+			}
+		}
+	}
+	return native, nil
 }
 
 // blocksConfig says where blocks are read from.

@@ -57,6 +57,10 @@ func (e *Engine) run() {
 		if !e.box.doze() {
 			continue
 		}
+		if e.shut.Load() { // told in the step just done
+			e.awake()
+			break
+		}
 		select {
 		case <-e.box.wake:
 		case <-tick.C:
