@@ -25,6 +25,7 @@ type Store struct {
 	engine *engine.Engine
 	reader *blocks.Reader
 	faults faults
+	gauge  spaceGauge
 
 	closed  atomic.Bool
 	closing sync.Once

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/blocks"
@@ -147,6 +149,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		return nil, err
 	}
 	s := &Store{cfg: c, parts: p}
+	s.gauge.free.Store(-1) // until it is asked
 	spill, err := prepareSpill(fsys, dir)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
@@ -215,12 +218,28 @@ func (s *Store) blocksConfig() blocks.Config {
 	}
 }
 
+// A spaceGauge remembers for a moment how much room the disk has: asking for
+// each of 100,000 registrations a second would cost more than they do.
+type spaceGauge struct {
+	asked atomic.Int64 // when, in nanoseconds since 1970
+	free  atomic.Int64 // bytes; -1 if it could not be asked
+}
+
+const spaceEvery = 100 * time.Millisecond
+
 // space returns an error that wraps ErrNoSpace if new work had better not
 // begin. What cannot be asked does not stop it.
 func (s *Store) space() error {
-	free, err := s.parts.fsys.GetDiskUsage(s.parts.dir)
-	if err == nil && free.TotalBytes > 0 && free.AvailBytes < spareSpace {
-		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free.AvailBytes, s.parts.dir, int64(spareSpace))
+	now := time.Now().UnixNano()
+	if asked := s.gauge.asked.Load(); now-asked > int64(spaceEvery) && s.gauge.asked.CompareAndSwap(asked, now) {
+		free := int64(-1)
+		if u, err := s.parts.fsys.GetDiskUsage(s.parts.dir); err == nil && u.TotalBytes > 0 {
+			free = int64(min(u.AvailBytes, math.MaxInt64))
+		}
+		s.gauge.free.Store(free)
+	}
+	if free := s.gauge.free.Load(); free >= 0 && free < spareSpace {
+		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free, s.parts.dir, int64(spareSpace))
 	}
 	return nil
 }
