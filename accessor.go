@@ -41,7 +41,7 @@ func (a *Accessor) Index() index.Index { return heldIndex{a} }
 // need closing.
 func (a *Accessor) Blockstore() *Blockstore {
 	return &Blockstore{
-		reader: blocks.NewOf(a.hold.Handle(), a.store.blocksConfig()),
+		reader: blocks.NewOf(a.hold.Handle(), a.store.blocks),
 		usable: a.usable,
 		keys:   a.allKeys,
 	}

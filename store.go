@@ -23,6 +23,7 @@ type Store struct {
 	cfg    Config
 	parts  *parts
 	engine *engine.Engine
+	blocks blocks.Config
 	reader *blocks.Reader
 	faults faults
 	gauge  spaceGauge

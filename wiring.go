@@ -174,7 +174,8 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
-	s.reader = blocks.New(s.blocksConfig())
+	s.blocks = s.blocksConfig()
+	s.reader = blocks.New(s.blocks)
 	return s, nil
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
@@ -24,7 +25,9 @@ func (e *Engine) event(en *entry, ev lifecycle.Event, why cause) {
 	do := en.machine.Step(ev)
 	to := en.machine.State
 	if from != to {
-		e.cfg.Log.Debug("shard moved", "key", string(en.key), "event", ev.String(), "from", from.String(), "to", to.String())
+		if e.cfg.Log.Enabled(e.work, slog.LevelDebug) { // asked first: this is the hot path
+			e.cfg.Log.Debug("shard moved", "key", string(en.key), "event", ev.String(), "from", from.String(), "to", to.String())
+		}
 		if id != 0 && to != shard.Available && to != shard.Serving {
 			e.withdraw(id, do.Has(lifecycle.Sever))
 		}
