@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/vfs"
+	"github.com/dagstore/dagstore/internal/vfs/vfstest"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -278,6 +280,32 @@ func TestOpenRefuses(t *testing.T) {
 		!strings.Contains(err.Error(), "Opens") || !strings.Contains(err.Error(), "Memory") {
 		t.Errorf("validate does not report every fault: %v", err)
 	}
+}
+
+// A store whose catalogue cannot be opened gives an error, its lock back, and
+// no panic.
+func TestOpenFails(t *testing.T) {
+	r := newRig(t)
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := open(ended, r.disk, "store", &r.cfg, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	for n := range 40 { // each operation of an opening fails once
+		faults := vfstest.Wrap(r.disk)
+		faults.FailAt(n, false, nil, syscall.EIO)
+		s, err := open(t.Context(), faults, "store", &r.cfg, 1)
+		if err == nil {
+			err = s.Close()
+		}
+		if err == nil && faults.Disarm() > n {
+			t.Logf("operation %d failed, and nobody missed it", n)
+		}
+	}
+	r.open()
 }
 
 func TestUnknownScheme(t *testing.T) {

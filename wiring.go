@@ -74,17 +74,14 @@ func openParts(ctx context.Context, fsys vfs.FS, dir string, cfg *Config) (_ *pa
 		}
 		return nil, err
 	}
-	if p.catalog, err = catalog.Open(ctx, catalog.Config{
-		FS: fsys, Dir: fsys.PathJoin(dir, catalogFolder), Logger: cfg.Logger,
-	}); err != nil {
-		if errors.Is(err, catalog.ErrVersion) {
-			err = fmt.Errorf("%w: %w", ErrVersion, err)
-		}
+	if err = p.openCatalog(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if p.segments, err = segment.NewFolder(fsys, dir); err != nil {
+	segments, err := segment.NewFolder(fsys, dir)
+	if err != nil {
 		return nil, err
 	}
+	p.segments = segments
 	if fresh {
 		// Last: a folder without it holds nothing that was acknowledged.
 		if err = vfs.WriteFile(fsys, fsys.PathJoin(dir, versionFile), []byte(versionText)); err != nil {
@@ -92,6 +89,22 @@ func openParts(ctx context.Context, fsys vfs.FS, dir string, cfg *Config) (_ *pa
 		}
 	}
 	return p, nil
+}
+
+// openCatalog sets the catalogue once it is open: a nil pointer in an
+// interface would be taken for one.
+func (p *parts) openCatalog(ctx context.Context, cfg *Config) error {
+	c, err := catalog.Open(ctx, catalog.Config{
+		FS: p.fsys, Dir: p.fsys.PathJoin(p.dir, catalogFolder), Logger: cfg.Logger,
+	})
+	switch {
+	case errors.Is(err, catalog.ErrVersion):
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	case err != nil:
+		return err
+	}
+	p.catalog = c
+	return nil
 }
 
 // inspect tells whether a store has still to be made in dir. It changes
