@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/mount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// secret stands in every error of the store here, and may never get out.
+const secret = "secret-shard"
+
+func storeError(err error) error {
+	return &shard.Error{Key: secret, Op: shard.OpRead, Err: err}
+}
+
+// sentinels is every sentinel of the library with the status it gives. 500 is
+// for those that a read can never meet.
+func sentinels() map[string]map[string]struct {
+	err    error
+	status int
+} {
+	type row = struct {
+		err    error
+		status int
+	}
+	return map[string]map[string]row{
+		"../shard": {
+			"ErrKey": {shard.ErrKey, 500}, "ErrUnknown": {shard.ErrUnknown, 404}, "ErrExists": {shard.ErrExists, 500},
+			"ErrKeyUsed": {shard.ErrKeyUsed, 500}, "ErrHeld": {shard.ErrHeld, 503}, "ErrBusy": {shard.ErrBusy, 503},
+			"ErrDestroying": {shard.ErrDestroying, 404}, "ErrFailed": {shard.ErrFailed, 503}, "ErrRemote": {shard.ErrRemote, 404},
+			"ErrSource": {shard.ErrSource, 503}, "ErrStalled": {shard.ErrStalled, 504}, "ErrChanged": {shard.ErrChanged, 503},
+			"ErrDenied": {shard.ErrDenied, 503}, "ErrQuota": {shard.ErrQuota, 503}, "ErrCAR": {shard.ErrCAR, 404},
+			"ErrBlock": {shard.ErrBlock, 404}, "ErrIndex": {shard.ErrIndex, 503}, "ErrDestroyed": {shard.ErrDestroyed, 404},
+		},
+		"..": {
+			"ErrClosed": {dagstore.ErrClosed, 503}, "ErrNoStore": {dagstore.ErrNoStore, 500}, "ErrInUse": {dagstore.ErrInUse, 500},
+			"ErrVersion": {dagstore.ErrVersion, 500}, "ErrReadOnly": {dagstore.ErrReadOnly, 500}, "ErrNoSpace": {dagstore.ErrNoSpace, 503},
+		},
+		"../mount": {
+			"ErrScheme": {mount.ErrScheme, 503}, "ErrURL": {mount.ErrURL, 503}, "ErrNoRanges": {mount.ErrNoRanges, 503},
+			"ErrNotLocal": {mount.ErrNotLocal, 503}, "ErrChanged": {mount.ErrChanged, 503}, "ErrDenied": {mount.ErrDenied, 503},
+			"ErrRange": {mount.ErrRange, 503},
+		},
+		"../index": {
+			"ErrDamaged": {index.ErrDamaged, 503}, "ErrVersion": {index.ErrVersion, 503},
+			"ErrRecord": {index.ErrRecord, 500}, "ErrSpent": {index.ErrSpent, 500},
+		},
+	}
+}
+
+// declared returns the exported variables of the package in dir whose names
+// begin with Err.
+func declared(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			group, ok := decl.(*ast.GenDecl)
+			if !ok || group.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range group.Specs {
+				for _, name := range spec.(*ast.ValueSpec).Names {
+					if strings.HasPrefix(name.Name, "Err") {
+						names = append(names, name.Name)
+					}
+				}
+			}
+		}
+	}
+	if len(names) == 0 {
+		t.Fatalf("no sentinels in %s", dir)
+	}
+	return names
+}
+
+// TestStatusOfEverySentinel holds every sentinel against the table, through a
+// request: what a client sees is the status, and nothing of the text.
+func TestStatusOfEverySentinel(t *testing.T) {
+	for dir, rows := range sentinels() {
+		for _, name := range declared(t, dir) {
+			if _, ok := rows[name]; !ok {
+				t.Errorf("%s of %s has no row in this test", name, dir)
+			}
+		}
+		for name, row := range rows {
+			m := newMemory()
+			var log bytes.Buffer
+			server := serve(t, m, false, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			c := m.put(t, cid.Raw, 0x12, []byte("x"))
+			m.fail(c, storeError(row.err))
+			for _, format := range []string{"?format=raw", "?format=car", ""} {
+				a := get(t, server, row.status, "/ipfs/"+c.String()+format)
+				if bytes.Contains(a.body, []byte(secret)) || strings.Contains(fmt.Sprint(a.header), secret) {
+					t.Errorf("%s %s: the answer names the shard: %q", name, format, a.body)
+				}
+				if cc := a.header.Get("Cache-Control"); cc != "no-store" {
+					t.Errorf("%s %s: Cache-Control %q", name, format, cc)
+				}
+				if retry := a.header.Get("Retry-After") != ""; retry != (row.status == 503 || row.status == 504) {
+					t.Errorf("%s %s: status %d, Retry-After %q", name, format, row.status, a.header.Get("Retry-After"))
+				}
+			}
+			if !strings.Contains(log.String(), secret) {
+				t.Errorf("%s: the log does not name the shard", name)
+			}
+		}
+	}
+}
+
+// A damagedDAG has a folder with a file one leaf of which cannot be had.
+func damagedDAG(t *testing.T, m *memory, spoil func(*memory, cid.Cid)) (folder, leaf cid.Cid) {
+	t.Helper()
+	// The leaf is far enough behind the beginning for headers and some body
+	// to have left before it is reached.
+	data := pattern(600_000)
+	file := m.file(t, data)
+	root := m.folder(t, false, map[string]ipld.Node{"file": file, "good": m.file(t, []byte("good"))})
+	c, err := cid.V1Builder{Codec: cid.Raw, MhType: 0x12}.Sum(data[500*1024 : 501*1024])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has, _ := m.Has(t.Context(), c); !has {
+		t.Fatal("the leaf to be spoiled is not there")
+	}
+	spoil(m, c)
+	return root.Cid(), c
+}
+
+func spoilers() map[string]func(*memory, cid.Cid) {
+	return map[string]func(*memory, cid.Cid){
+		"missing": func(m *memory, c cid.Cid) { _ = m.DeleteBlock(context.Background(), c) },
+		"damaged": func(m *memory, c cid.Cid) {
+			m.fail(c, storeError(&shard.Fault{Kind: shard.BadHash, Offset: 7, CID: c}))
+		},
+		"unreachable": func(m *memory, c cid.Cid) { m.fail(c, storeError(shard.ErrSource)) },
+	}
+}
+
+// TestBrokenOff wants every answer that cannot be completed to be one that no
+// client takes for a whole one.
+func TestBrokenOff(t *testing.T) {
+	for name, spoil := range spoilers() {
+		for _, http2 := range []bool{false, true} {
+			for _, suffix := range []string{
+				"?format=car", "?format=car&dag-scope=all&car-dups=y", "/file?format=car&dag-scope=entity", "/file", "?format=tar",
+			} {
+				t.Run(fmt.Sprintf("%s/http2=%v/%s", name, http2, suffix), func(t *testing.T) {
+					m := newMemory()
+					server := serve(t, m, http2, Config{})
+					root, _ := damagedDAG(t, m, spoil)
+					a := ask(t, server, http.MethodGet, "/ipfs/"+root.String()+suffix)
+					if a.err == nil {
+						t.Fatalf("%s: status %d and a body of %d bytes that ends well", a.proto, a.status, len(a.body))
+					}
+					if http2 && a.proto != "" && a.proto != "HTTP/2.0" {
+						t.Fatalf("asked by %s", a.proto)
+					}
+					if bytes.Contains(a.body, []byte(secret)) || bytes.Contains(a.body, []byte("Gateway Error")) {
+						t.Error("the body holds the text of an error")
+					}
+					// What does not need the leaf is not touched by it, and the
+					// server is still there.
+					get(t, server, http.StatusOK, "/ipfs/"+root.String()+"/good")
+					get(t, server, http.StatusPartialContent, "/ipfs/"+root.String()+"/file", "Range", "bytes=0-99")
+					get(t, server, http.StatusOK, "/ipfs/"+root.String()+"?format=car&dag-scope=block")
+				})
+			}
+		}
+	}
+}
+
+// TestBeginsOnlyWhole wants failures that show at the beginning to be told by
+// the status.
+func TestBeginsOnlyWhole(t *testing.T) {
+	statuses := map[string]int{"missing": 404, "damaged": 404, "unreachable": 503}
+	for name, spoil := range spoilers() {
+		m := newMemory()
+		server := serve(t, m, false, Config{})
+		inner := m.folder(t, false, map[string]ipld.Node{"x": m.file(t, []byte("x"))})
+		root := m.folder(t, false, map[string]ipld.Node{"inner": inner})
+		spoil(m, inner.Cid())
+		for _, suffix := range []string{"/inner/x", "/inner/x?format=car", "/inner?format=car", "/inner/", "/inner?format=tar"} {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				a := ask(t, server, method, "/ipfs/"+root.Cid().String()+suffix)
+				if a.status != statuses[name] || a.err != nil {
+					t.Errorf("%s: %s %s: %d, %v; want %d", name, method, suffix, a.status, a.err, statuses[name])
+				}
+			}
+		}
+	}
+}
+
+// TestPanic wants a fault in the program to cost an answer, not the process;
+// blocks are read on goroutines that no handler stands above.
+func TestPanic(t *testing.T) {
+	m := newMemory()
+	server := serve(t, m, false, Config{})
+	root, leaf := damagedDAG(t, m, func(*memory, cid.Cid) {})
+	m.onGet = func(c cid.Cid) {
+		if c.Equals(leaf) || c.Equals(root) {
+			panic("a fault in the program")
+		}
+	}
+	for _, suffix := range []string{"?format=raw", "?format=car", "/file"} {
+		get(t, server, http.StatusInternalServerError, "/ipfs/"+root.String()+suffix)
+	}
+	m.onGet = func(c cid.Cid) {
+		if c.Equals(leaf) {
+			panic("a fault in the program")
+		}
+	}
+	for _, suffix := range []string{"?format=car", "/file", "?format=tar"} {
+		if a := ask(t, server, http.MethodGet, "/ipfs/"+root.String()+suffix); a.err == nil {
+			t.Errorf("%q: status %d and a body that ends well", suffix, a.status)
+		}
+	}
+	m.onGet = nil
+	get(t, server, http.StatusOK, "/ipfs/"+root.String()+"?format=car")
+}
+
+func TestClientLeaves(t *testing.T) {
+	m := newMemory()
+	var log bytes.Buffer
+	server := serve(t, m, false, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c := m.put(t, cid.Raw, 0x12, []byte("x"))
+	ctx, cancel := context.WithCancel(t.Context())
+	entered := make(chan struct{})
+	m.onGet = func(cid.Cid) { cancel(); close(entered) }
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/ipfs/"+c.String()+"?format=raw", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := server.Client().Do(r); err == nil {
+		resp.Body.Close()
+	} else if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	<-entered
+	server.Close() // waits for the handler
+	if log.Len() != 0 {
+		t.Errorf("a client that leaves is no news: %s", log.String())
+	}
+}

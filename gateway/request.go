@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+)
+
+var errBroken = errors.New("gateway: answer was broken off")
+
+// A request is what becomes known of one request while boxo answers it. It
+// travels in the request's context, since boxo keeps most errors to itself.
+type request struct {
+	head   bool
+	broken atomic.Bool // what was sent cannot be completed
+
+	mu      sync.Mutex
+	fault   *blockError // the first block that could not be read
+	missing cid.Cid     // the first block that no shard has
+}
+
+type requestKey struct{}
+
+// requestFrom returns the request that ctx belongs to, or a blank one.
+func requestFrom(ctx context.Context) *request {
+	if rq, ok := ctx.Value(requestKey{}).(*request); ok {
+		return rq
+	}
+	return new(request)
+}
+
+// note keeps the first error of each kind.
+func (rq *request) note(c cid.Cid, err error) {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	if fault, ok := errors.AsType[*blockError](err); ok {
+		if rq.fault == nil {
+			rq.fault = fault
+		}
+	} else if ipld.IsNotFound(err) && !rq.missing.Defined() {
+		rq.missing = c
+	}
+}
+
+// failure returns the first block that could not be read, if any, and the
+// first that is missing, if any.
+func (rq *request) failure() (*blockError, cid.Cid) {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	return rq.fault, rq.missing
+}
+
+// breakOff says that the answer cannot be completed.
+func (rq *request) breakOff() { rq.broken.Store(true) }
+
+// A responseWriter keeps failures from being cached, and knows whether an
+// answer is whole.
+type responseWriter struct {
+	http.ResponseWriter
+	rq      *request
+	status  int
+	written int64
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader sends the header of failures without what boxo had prepared for
+// the success.
+func (w *responseWriter) WriteHeader(status int) {
+	if w.status != 0 {
+		// The one who writes a second header has come upon something that
+		// does not go with the first one.
+		if status >= http.StatusInternalServerError {
+			w.rq.breakOff()
+		}
+		return
+	}
+	if status >= http.StatusOK {
+		w.status = status
+	}
+	if status >= http.StatusBadRequest {
+		w.failureHeader(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// failureHeader makes the header one of a failure.
+func (w *responseWriter) failureHeader(status int) {
+	h := w.Header()
+	for _, name := range []string{"Etag", "Last-Modified", "Content-Disposition", "Content-Length", "X-Ipfs-Roots"} {
+		h.Del(name)
+	}
+	fault, _ := w.rq.failure()
+	switch {
+	case status == http.StatusNotFound && fault == nil:
+		// It may be added at any time.
+		h.Set("Cache-Control", "public, max-age=15")
+	default:
+		h.Set("Cache-Control", "no-store")
+	}
+	if (status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout) && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", retryAfter)
+	}
+}
+
+// Write sends nothing more once the answer is broken: boxo appends a message
+// there, which would look like content.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.rq.broken.Load() {
+		return 0, errBroken
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// ReadFrom lets the server use its own buffers.
+func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.rq.broken.Load() {
+		return 0, errBroken
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.written += n
+	return n, err
+}
+
+// finish ends the answer: by breaking it off if something is missing from it.
+func (w *responseWriter) finish() {
+	if !w.incomplete() {
+		return
+	}
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	// Nothing has left yet, so there is still time to say what is wrong.
+	if fault, missing := w.rq.failure(); fault != nil {
+		http.Error(w.unbroken(), fault.Error(), fault.status)
+	} else if missing.Defined() {
+		http.Error(w.unbroken(), ipld.ErrNotFound{Cid: missing}.Error(), http.StatusNotFound)
+	} else {
+		http.Error(w.unbroken(), http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+	}
+}
+
+// unbroken returns w with a clean slate, for a failure to be written.
+func (w *responseWriter) unbroken() *responseWriter {
+	w.rq.broken.Store(false)
+	return w
+}
+
+// incomplete reports whether the client would take a part for the whole.
+func (w *responseWriter) incomplete() bool {
+	if w.rq.broken.Load() {
+		return true
+	}
+	if w.rq.head || (w.status != http.StatusOK && w.status != http.StatusPartialContent) {
+		return false
+	}
+	h := w.Header()
+	if length, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil {
+		return w.written < length
+	}
+	// The one other stream without a length is the archive: boxo writes the
+	// error into it and ends it well.
+	fault, missing := w.rq.failure()
+	return strings.HasPrefix(h.Get("Content-Type"), "application/x-tar") && (fault != nil || missing.Defined())
+}
