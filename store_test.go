@@ -308,6 +308,33 @@ func TestOpenFails(t *testing.T) {
 	r.open()
 }
 
+// A crash at any moment of the making of a store leaves a folder in which one
+// can be made.
+func TestCrashWhileMade(t *testing.T) {
+	for n := range 200 {
+		disk := vfstest.NewDisk()
+		faults := vfstest.Wrap(disk)
+		faults.FailAt(n, true, vfstest.Op.Changes, syscall.EIO)
+		cfg := Config{}
+		s, err := open(t.Context(), faults, "store", &cfg, 1)
+		if err == nil {
+			s.Close()
+		}
+		reached := faults.Disarm() > n
+		crashed := disk.Crash(100, 1)
+		if s, err = open(t.Context(), crashed, "store", &cfg, 1); err != nil {
+			t.Fatalf("after a crash at operation %d: %v", n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !reached {
+			t.Logf("%d operations", n)
+			return
+		}
+	}
+}
+
 func TestUnknownScheme(t *testing.T) {
 	r := newRig(t)
 	if err := r.store.Register(r.ctx(), "a", strange{}, nil); !errors.Is(err, mount.ErrScheme) {

@@ -38,7 +38,7 @@ const (
 )
 
 // ours are the names that a store has in its folder.
-var ours = []string{versionFile, vfs.LockName, catalogFolder, spillFolder, "index", "top", "copies", "quarantine"}
+var ours = []string{versionFile, versionFile + ".tmp", vfs.LockName, catalogFolder, spillFolder, "index", "top", "copies", "quarantine"}
 
 // parts are what a store is made of, besides its engine.
 type parts struct {

@@ -112,9 +112,12 @@ const homeHTML = `<!DOCTYPE html>
 <meta name="viewport" content="width=device-width">
 <title>dagstore gateway</title>
 <style>
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25rem 1rem .25rem 0; border-top: 1px solid; overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .25rem 1rem .25rem 0; border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); overflow-wrap: anywhere; }
+th:nth-child(2), td:nth-child(2) { white-space: nowrap; overflow-wrap: normal; }
+td a { font-size: .85rem; }
 code { font-size: .9em; }
 </style>
 </head>

@@ -223,18 +223,31 @@ type pebbleLog struct {
 	fence *fence
 }
 
+// plain turns errors into their text: Pebble's own print a stack of many
+// kilobytes where the format asks for detail.
+func plain(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		if err, ok := a.(error); ok {
+			a = err.Error()
+		}
+		out[i] = a
+	}
+	return out
+}
+
 func (l pebbleLog) Infof(format string, args ...any) {
-	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+	l.log.Debug("pebble: " + fmt.Sprintf(format, plain(args)...))
 }
 
 func (l pebbleLog) Errorf(format string, args ...any) {
-	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+	l.log.Error("pebble: " + fmt.Sprintf(format, plain(args)...))
 }
 
 // Fatalf returns. Where Pebble calls it, it expects the process to be gone and
 // stumbles on; the fence sees to it that this does no harm.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("pebble: "+format, args...)
-	l.log.Error("catalogue is broken", "error", err)
+	err := fmt.Errorf("pebble: "+format, plain(args)...)
+	l.log.Error("catalogue is broken", "error", err.Error())
 	l.fence.breakWith(err)
 }

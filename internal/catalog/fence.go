@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -244,7 +245,8 @@ type fenced struct {
 
 func (f *fenced) Write(p []byte) (int, error) {
 	if f.shadow != nil {
-		if _, err := f.shadow.Write(p); err != nil {
+		// A file may change what it is given, so this one gets a copy.
+		if _, err := f.shadow.Write(slices.Clone(p)); err != nil {
 			return 0, err
 		}
 	}

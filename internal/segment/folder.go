@@ -175,7 +175,7 @@ func (f *Folder) open(ctx context.Context, name Name) (Reader, error) {
 		}
 		return m, nil
 	case errors.Is(err, mmap.ErrUnsupported):
-		return &fileReader{File: file, size: info.Size()}, nil
+		return &fileReader{file: file, size: info.Size()}, nil
 	default:
 		return nil, errors.Join(err, file.Close())
 	}
@@ -303,9 +303,10 @@ func (w *folderWriter) Abort() error {
 
 // A fileReader is a segment that could not be mapped.
 type fileReader struct {
-	vfs.File
+	file vfs.File
 	size int64
 }
 
-// Size is the length of the segment.
-func (r *fileReader) Size() int64 { return r.size }
+func (r *fileReader) ReadAt(p []byte, off int64) (int, error) { return r.file.ReadAt(p, off) }
+func (r *fileReader) Size() int64                             { return r.size }
+func (r *fileReader) Close() error                            { return r.file.Close() }

@@ -73,6 +73,7 @@ type Writer struct {
 	fsys          FS
 	file          File
 	aside, target string
+	scratch       []byte // see Write
 	size          int64
 	err           error // of the first write that failed
 	done          bool
@@ -96,7 +97,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 	case w.err != nil:
 		return 0, w.err
 	}
-	n, err := w.file.Write(p)
+	// A File may change what it is given, an io.Writer may not. The machine's
+	// does not.
+	q := p
+	if _, native := Native(w.fsys, w.aside); !native {
+		w.scratch = append(w.scratch[:0], p...)
+		q = w.scratch
+	}
+	n, err := w.file.Write(q)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
