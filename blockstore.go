@@ -11,7 +11,10 @@ import (
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/blocks"
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/layers"
 	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/internal/segment"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -253,8 +256,10 @@ func (a *Accessor) allKeys(context.Context) iter.Seq2[multihash.Multihash, error
 
 // outward turns an error of the parts into one that callers can match.
 func outward(err error) error {
-	if errors.Is(err, local.ErrClosed) {
-		return ErrClosed
+	for _, closed := range []error{local.ErrClosed, catalog.ErrClosed, layers.ErrClosed, segment.ErrClosed} {
+		if errors.Is(err, closed) {
+			return ErrClosed
+		}
 	}
 	return err
 }

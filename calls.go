@@ -165,18 +165,21 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 	if err := key.Validate(); err != nil {
 		return nil, wrong(err)
 	}
+	if m == nil {
+		return nil, wrong(fmt.Errorf("%w: there is no mount", mount.ErrURL))
+	}
 	url := m.URL()
 	again, err := s.cfg.Mounts.Open(url)
 	if err != nil {
 		return nil, wrong(err)
 	}
-	if again.URL() != url {
-		return nil, wrong(fmt.Errorf("%w: %q opens as %q", mount.ErrURL, url, again.URL()))
+	if again == nil || again.URL() != url {
+		return nil, wrong(fmt.Errorf("%w: %q does not open as itself", mount.ErrURL, url))
 	}
 	if err := s.space(); err != nil {
 		return nil, wrong(err)
 	}
-	return engine.NewRegister(ctx, &catalog.Record{
+	r := &catalog.Record{
 		Key:     key,
 		URL:     url,
 		Verify:  opts.Verify,
@@ -184,7 +187,11 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 		Pin:     opts.Pin,
 		Piece:   opts.Piece,
 		Labels:  maps.Clone(opts.Labels),
-	}, opts.Lazy, out), nil
+	}
+	if err := r.CheckGiven(); err != nil {
+		return nil, wrong(err)
+	}
+	return engine.NewRegister(ctx, r, opts.Lazy, out), nil
 }
 
 func acquire(ctx context.Context, key shard.Key, opts *AcquireOptions, out engine.Sink) *engine.Call {

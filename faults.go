@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -12,11 +13,12 @@ const (
 	maxFaultyBlocks = 16   // of each of them that are listed
 )
 
-// faults is the damage that reads have met since the store was opened. What
-// indexing found is in the record; the two are shown together.
+// faults is the damage that reads have met since the store was opened, by the
+// indexing of the shard, so that another CAR under its key begins without any.
+// What indexing found is in the record; the two are shown together.
 type faults struct {
 	mu sync.Mutex
-	of map[shard.Key]*faulty
+	of map[index.ID]*faulty
 }
 
 // faulty is the damage in one shard: each offset counts once.
@@ -26,19 +28,22 @@ type faulty struct {
 }
 
 // add remembers f, and reports whether it is new.
-func (s *faults) add(key shard.Key, f *shard.Fault) bool {
+func (s *faults) add(id index.ID, f *shard.Fault) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.of == nil {
-		s.of = map[shard.Key]*faulty{}
+		s.of = map[index.ID]*faulty{}
 	}
-	have := s.of[key]
+	have := s.of[id]
 	if have == nil {
 		if len(s.of) == maxFaultyShards {
-			return false
+			for some := range s.of { // whichever: it is met again if it is read again
+				delete(s.of, some)
+				break
+			}
 		}
 		have = &faulty{seen: map[int64]struct{}{}}
-		s.of[key] = have
+		s.of[id] = have
 	}
 	if _, ok := have.seen[f.Offset]; ok {
 		return false
@@ -53,11 +58,11 @@ func (s *faults) add(key shard.Key, f *shard.Fault) bool {
 	return true
 }
 
-// merge adds to in what reads have met in its shard.
-func (s *faults) merge(in *shard.Info) {
+// merge adds to in what reads have met in the indexing of its shard that id is.
+func (s *faults) merge(id index.ID, in *shard.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	have := s.of[in.Key]
+	have := s.of[id]
 	if have == nil {
 		return
 	}

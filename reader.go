@@ -114,8 +114,11 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 				return total, werr
 			}
 		}
-		if err != nil && err != io.EOF {
+		switch {
+		case err != nil && err != io.EOF:
 			return total, err
+		case n == 0:
+			return total, io.ErrUnexpectedEOF
 		}
 	}
 	return total, nil

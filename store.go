@@ -65,7 +65,7 @@ func (s *Store) Info(ctx context.Context, key shard.Key) (shard.Info, error) {
 	}
 	shot, err := s.engine.Info(ctx, key)
 	if err != nil {
-		return shard.Info{}, err
+		return shard.Info{}, outward(err)
 	}
 	return s.info(&shot), nil
 }
@@ -89,7 +89,7 @@ func (s *Store) Shards(ctx context.Context, f *Filter) iter.Seq2[shard.Info, err
 		for shot, err := range s.engine.Shards(ctx, catalog.Filter{Prefix: sel.Prefix, After: sel.After}) {
 			switch {
 			case err != nil:
-				if !yield(shard.Info{}, err) {
+				if !yield(shard.Info{}, outward(err)) {
 					return
 				}
 			case sel.wants(shot.State):
@@ -134,7 +134,7 @@ func (s *Store) Find(ctx context.Context, c cid.Cid) iter.Seq2[shard.Location, e
 			return more
 		})
 		if err != nil && more {
-			yield(shard.Location{}, err)
+			yield(shard.Location{}, outward(err))
 		}
 	}
 }

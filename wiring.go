@@ -225,7 +225,7 @@ func (s *Store) blocksConfig() blocks.Config {
 		Owner:      s.engine.Key,
 		Lost:       s.engine.Lost,
 		Fault: func(h *local.Handle, f *shard.Fault) {
-			if s.faults.add(h.Key(), f) {
+			if s.faults.add(h.ID(), f) {
 				s.cfg.Logger.Warn("a block is damaged", "key", string(h.Key()), "fault", f)
 			}
 		},
@@ -276,6 +276,6 @@ func (s *Store) info(shot *engine.Snapshot) shard.Info {
 	in.Labels = maps.Clone(in.Labels)
 	in.Roots = slices.Clone(in.Roots)
 	in.Faulty = slices.Clone(in.Faulty)
-	s.faults.merge(&in)
+	s.faults.merge(r.Index.ID, &in)
 	return in
 }

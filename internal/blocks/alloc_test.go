@@ -1,6 +1,7 @@
 package blocks
 
 import (
+	"context"
 	"testing"
 
 	"github.com/multiformats/go-multihash"
@@ -16,7 +17,7 @@ func TestGetAllocates(t *testing.T) {
 	s.hold(sh)
 	cfg := s.config()
 	ids := []index.ID{sh.id} // the fake's own allocations are not the question
-	cfg.Candidates = func(_ multihash.Multihash, yield func(index.ID) bool) error {
+	cfg.Candidates = func(_ context.Context, _ multihash.Multihash, yield func(index.ID) bool) error {
 		yield(ids[0])
 		return nil
 	}

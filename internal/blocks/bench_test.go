@@ -1,6 +1,7 @@
 package blocks
 
 import (
+	"context"
 	"crypto/sha256"
 	"os"
 	"testing"
@@ -54,7 +55,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 
 	cfg := s.config()
-	cfg.Candidates = func(_ multihash.Multihash, yield func(index.ID) bool) error {
+	cfg.Candidates = func(_ context.Context, _ multihash.Multihash, yield func(index.ID) bool) error {
 		yield(sh.id)
 		return nil
 	}

@@ -166,7 +166,7 @@ func (s *fakeStore) addShard(sh *fakeShard) *fakeShard {
 	return sh
 }
 
-func (s *fakeStore) candidates(mh multihash.Multihash, yield func(index.ID) bool) error {
+func (s *fakeStore) candidates(_ context.Context, mh multihash.Multihash, yield func(index.ID) bool) error {
 	s.mu.Lock()
 	s.passes++
 	var ids []index.ID

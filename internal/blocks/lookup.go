@@ -166,7 +166,7 @@ func (l *lookup) pinOne(do step) bool {
 // and confirmed.
 func (l *lookup) gather() error {
 	l.more = false
-	err := l.r.cfg.Candidates(l.mh, l.collect)
+	err := l.r.cfg.Candidates(l.ctx, l.mh, l.collect)
 	l.order()
 	return err
 }

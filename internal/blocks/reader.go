@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Candidates yields the ids that may have mh, newest first, none twice.
 	// They need not have it, nor be live. mh is not kept.
-	Candidates func(mh multihash.Multihash, yield func(index.ID) bool) error
+	Candidates func(ctx context.Context, mh multihash.Multihash, yield func(index.ID) bool) error
 
 	// Cached returns the handle of id, pinned, if it is open. It must be fast:
 	// it is called for every block. May be nil.

@@ -58,7 +58,7 @@ type Record struct {
 	URL    string
 	Verify bool // hash every block while indexing
 	Pin    bool // keep the local copy
-	// Discard says that a destroyed shard's local copy goes at once.
+	// Discard says that a shard whose CAR proves bad is destroyed, not kept.
 	Discard bool
 	Piece   cid.Cid // as claimed at registration; undefined if none
 	Labels  map[string]string
@@ -98,6 +98,22 @@ type Facts struct {
 	Faults        int64
 	Faulty        []shard.Fault // at most 16
 	Trailing      bool          // bytes other than zero follow the null padding
+}
+
+// CheckGiven returns an error that wraps [ErrInvalid] unless r, of which nothing
+// is known but what its maker has given, may be stored, with room left for what
+// will be found.
+func (r *Record) CheckGiven() error {
+	first := *r
+	first.Revision, first.State = 1, shard.Registered
+	data, err := appendRecord(nil, &first, 0)
+	if err != nil {
+		return err
+	}
+	if len(data) > MaxRecord/2 {
+		return fmt.Errorf("%w: shard %q: %d bytes are given, the most is %d", ErrInvalid, string(r.Key), len(data), MaxRecord/2)
+	}
+	return nil
 }
 
 // validate returns an error that wraps ErrInvalid unless r may be stored.

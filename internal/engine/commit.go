@@ -8,6 +8,7 @@ import (
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/layers"
 	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // A batch is what is written together. Until it is taken for the disk, its
@@ -17,8 +18,9 @@ type batch struct {
 	n     uint64
 	dirty []*entry
 
-	pending []index.ID // indexed, and only in the memory table of the inverted index
-	dead    []index.ID // of no shard any more
+	pending []index.ID  // indexed, and only in the memory table of the inverted index
+	dead    []index.ID  // of no shard any more
+	purged  []shard.Key // whose records cannot be read, and are to go
 
 	after  []reply // what waits for it
 	tokens int     // of the calls that are in it
@@ -34,7 +36,7 @@ type reply struct {
 }
 
 func (b *batch) empty() bool {
-	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.after) == 0 && b.tokens == 0
+	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.purged) == 0 && len(b.after) == 0 && b.tokens == 0
 }
 
 // change puts en into the batch.
@@ -65,7 +67,7 @@ func (b *batch) addPending(id index.ID, settled bool) {
 // take turns the batch into what the catalogue is to apply.
 func (b *batch) take() {
 	for _, en := range b.dirty {
-		en.dirty = false
+		en.dirty, en.taken = false, en.record
 		switch r := en.record; {
 		case r != nil:
 			b.content.Puts = append(b.content.Puts, catalog.Put{Record: r, Expect: en.disk})
@@ -74,6 +76,9 @@ func (b *batch) take() {
 			b.content.Deletes = append(b.content.Deletes, catalog.Delete{Key: en.key, Expect: en.disk})
 			en.disk = 0
 		}
+	}
+	for _, key := range b.purged {
+		b.content.Deletes = append(b.content.Deletes, catalog.Delete{Key: key, Expect: catalog.AnyRevision})
 	}
 	b.content.AddPending = b.pending
 	b.content.AddDead = b.dead
@@ -117,12 +122,17 @@ func (b *batch) finish(e *Engine) {
 	for _, id := range b.dead {
 		e.vanish(id)
 	}
+	for _, en := range b.dirty {
+		en.durable = en.taken
+	}
 	for _, r := range b.after {
 		e.settle(r.call, r.outcome)
 	}
 	for _, en := range b.dirty {
+		l.backlog = l.backlog || en.deferred // now, and not before, it is in the queue on disk
 		e.settleDown(en)
 	}
+	e.startIndexing()
 }
 
 func (b *batch) abandon(*Engine) {}
@@ -135,7 +145,7 @@ func (e *Engine) commitFailed(b *batch) {
 	l.broken = b.err
 	err := e.readOnly()
 	e.cfg.Log.Error("a commit failed: the store is read-only until it is opened again", "err", b.err)
-	next := l.gather
+	next, durable := l.gather, l.commits
 	l.gather = &batch{n: next.n + 1}
 	l.commits = next.n
 	for range next.tokens {
@@ -151,6 +161,16 @@ func (e *Engine) commitFailed(b *batch) {
 	}
 	for _, en := range entries {
 		if !en.loading {
+			if en.changed > durable && en.machine.State == shard.Serving {
+				// Its index was refused, and no hold on it was given out yet.
+				e.withdraw(en.id(), true)
+				e.cutOpening(en)
+				e.answerAll(en, inOpeners, err)
+				en.epoch++
+				en.machine = lifecycle.New()
+				e.reload(en)
+				continue
+			}
 			e.event(en, lifecycle.CommitFailed, cause{err: err})
 			e.settleDown(en)
 		}

@@ -84,6 +84,12 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 	if do&(lifecycle.Persist|lifecycle.Forget) == 0 {
 		return
 	}
+	if e.loop.broken != nil { // nothing is written any more: the catalogue tells
+		if do.Has(lifecycle.Forget) {
+			e.reload(en)
+		}
+		return
+	}
 	b := e.loop.gather
 	old := en.id()
 	if do.Has(lifecycle.Forget) {

@@ -14,11 +14,14 @@ type entry struct {
 	machine lifecycle.Machine
 	record  *catalog.Record // as the loop believes; nil while Gone; never changed, only replaced
 	disk    uint64          // revision on disk once the batches taken so far are
+	taken   *catalog.Record // as the batch has it that was taken last
+	durable *catalog.Record // as it is on disk; nil if it is not
 	changed uint64          // number of the batch of the last change
 	dirty   bool            // in the batch that gathers
 	epoch   uint32          // of the holds; a hold of another epoch has ended
 
-	loading bool // the record is being read
+	loading bool    // the record is being read
+	losses  []*loss // met while it was
 	waiting [places]callList
 
 	opening  *opening

@@ -72,6 +72,46 @@ func (w *flush) finish(e *Engine) {
 
 func (w *flush) abandon(*Engine) {}
 
+// sweep removes the files that an earlier process made and did not come to
+// name in the catalogue: no batch will ever name them.
+func (e *Engine) sweep(ctx context.Context) error {
+	listed, err := e.cfg.Catalog.Layers(ctx)
+	if err != nil {
+		return err
+	}
+	named := func(name segment.Name) (bool, error) {
+		if name.Kind == segment.Layer {
+			return slices.ContainsFunc(listed, func(l catalog.Layer) bool { return l.N == name.N }), nil
+		}
+		_, err := e.cfg.Catalog.Owner(ctx, index.ID(name.N))
+		if errors.Is(err, catalog.ErrNotFound) {
+			return false, nil
+		}
+		return true, err
+	}
+	for _, kind := range []segment.Kind{segment.Index, segment.Layer} {
+		for entry, err := range e.cfg.Segments.List(ctx, kind) {
+			if err != nil {
+				return err
+			}
+			if !e.ids.foreign(entry.Name.N) {
+				continue
+			}
+			is, err := named(entry.Name)
+			if err != nil {
+				return err
+			}
+			if !is {
+				e.cfg.Log.Info("a file that no record names is removed", "file", entry.Name.String(), "bytes", entry.Size)
+				if err := e.cfg.Segments.Remove(ctx, entry.Name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // damagedLayers returns the numbers of the layers that err says are lost:
 // damaged or not there. It returns none if something else is wrong as well.
 func damagedLayers(err error) []uint32 {

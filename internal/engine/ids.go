@@ -12,6 +12,7 @@ type ids struct {
 
 	mu         sync.Mutex
 	free, last uint32 // free ≤ n < last may be given out
+	base       uint32 // the first number of this process; 0: it has none
 }
 
 const idRange = 1024
@@ -26,8 +27,19 @@ func (s *ids) next(ctx context.Context) (uint32, error) {
 			return 0, err
 		}
 		s.free, s.last = first, first+idRange
+		if s.base == 0 {
+			s.base = first
+		}
 	}
 	n := s.free
 	s.free++
 	return n, nil
+}
+
+// foreign reports whether n was given out by an earlier process. It must be
+// asked after n was seen: numbers of this process are known before they are used.
+func (s *ids) foreign(n uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.base == 0 || n < s.base
 }

@@ -18,6 +18,10 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
+// maxVersion is the length in bytes of the longest version of a source that
+// is remembered. It comes from the source, which may be hostile.
+const maxVersion = 4 << 10
+
 // An indexing is one attempt at reading and indexing one shard. It ends in
 // exactly one message to the loop.
 type indexing struct {
@@ -76,7 +80,7 @@ func (e *Engine) startIndexing() {
 			e.box.complete(&w.node)
 		})
 	}
-	if e.loop.backlog && len(e.loop.indexing.queue) < max(1, e.cfg.Window/2) {
+	if e.loop.backlog && e.loop.paging == 0 && len(e.loop.indexing.queue) < max(1, e.cfg.Window/2) {
 		e.refill()
 	}
 }
@@ -120,7 +124,7 @@ func (w *indexing) finish(e *Engine) {
 	case w.err == nil:
 		en.indexing = nil
 		e.event(en, lifecycle.Indexed, why)
-	case errors.Is(w.err, context.Canceled) && e.shut.Load():
+	case e.shut.Load():
 		// Not a failure of the shard: the intent stays, the next start goes on.
 		en.indexing = nil
 	default:
@@ -141,9 +145,13 @@ func (w *indexing) finish(e *Engine) {
 
 // abandon removes an index that came too late to be named.
 func (w *indexing) abandon(e *Engine) {
-	if w.found != nil {
-		e.removeFiles([]index.ID{w.found.id})
+	if w.found == nil {
+		return
 	}
+	if err := e.inverted.Drop(w.found.id); err != nil {
+		e.cfg.Log.Warn("an abandoned index is still in the inverted index", "id", w.found.id, "err", err)
+	}
+	e.removeFiles([]index.ID{w.found.id})
 }
 
 // discard gets rid of an index that nobody wants any more.
@@ -173,6 +181,9 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 	st, err := m.Stat(w.ctx)
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
+	}
+	if len(st.Version) > maxVersion {
+		return nil, fail(key, shard.OpFetch, fmt.Errorf("%w: its version has %d bytes, the most is %d", shard.ErrSource, len(st.Version), maxVersion))
 	}
 	w.total.Store(st.Size)
 	src, err := openSource(w.ctx, m, st.Size)
@@ -219,7 +230,7 @@ func (e *Engine) write(ctx context.Context, b *index.Builder, f *found) error {
 		return errors.Join(err, file.Abort())
 	}
 	if err := e.addInverted(ctx, f.id); err != nil {
-		return errors.Join(err, e.inverted.Drop(f.id), e.cfg.Segments.Remove(ctx, indexName(f.id)))
+		return errors.Join(err, e.inverted.Drop(f.id), e.cfg.Segments.Remove(context.WithoutCancel(ctx), indexName(f.id)))
 	}
 	f.settled = e.inverted.Settled(f.id)
 	return nil

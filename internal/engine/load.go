@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
@@ -46,26 +47,57 @@ func (w *load) finish(e *Engine) {
 	e.loop.reading = false
 	for i, en := range w.entries {
 		en.loading = false
+		if en.due {
+			e.loop.paging--
+		}
 		if err := w.errs[i]; err != nil {
-			for c := en.next(inLoad); c != nil; c = en.next(inLoad) {
-				e.freeToken(c)
-				e.settle(c, Outcome{Err: err})
-			}
-			e.forget(en)
+			e.unreadable(en, err)
 			continue
 		}
 		if r := w.records[i]; r != nil {
-			en.record, en.disk = r, r.Revision
+			en.record, en.durable, en.disk = r, r, r.Revision
 			e.event(en, e.loaded(r), cause{err: context.Canceled})
+		}
+		losses := en.losses
+		en.losses = nil
+		for _, x := range losses {
+			x.finish(e)
 		}
 		for c := en.next(inLoad); c != nil; c = en.next(inLoad) {
 			e.call(en, c)
 		}
 		e.settleDown(en)
 	}
+	e.startIndexing()
 }
 
 func (w *load) abandon(*Engine) {}
+
+// unreadable answers who asked for a shard whose record cannot be read. It is
+// kept until somebody destroys it by force.
+func (e *Engine) unreadable(en *entry, err error) {
+	var damaged *catalog.DamagedError
+	if e.shut.Load() && !errors.As(err, &damaged) {
+		return // finish answers who waits
+	}
+	purged := false
+	for c := en.next(inLoad); c != nil; c = en.next(inLoad) {
+		if c.event == lifecycle.DestroyForce && errors.As(err, &damaged) && e.loop.broken == nil {
+			b := e.loop.gather
+			if !purged {
+				purged = true
+				b.purged = append(b.purged, en.key)
+			}
+			b.after = append(b.after, reply{c, Outcome{}})
+			b.tokens++
+			c.token = false
+			continue
+		}
+		e.freeToken(c)
+		e.settle(c, Outcome{Err: err})
+	}
+	e.forget(en)
+}
 
 // loaded is the event of a record that was read. Once a commit has failed,
 // intents are not taken up.
@@ -133,16 +165,20 @@ func (w *refilling) finish(e *Engine) {
 	}
 	l.intents = w.last
 	l.backlog = l.backlog || w.more
+	l.paging = 0
 	for _, key := range w.keys {
 		en := e.find(key)
 		en.due = true
-		if !en.loading {
+		if en.loading {
+			l.paging++
+		} else {
 			if en.deferred {
 				e.start(en)
 			}
 			e.settleDown(en)
 		}
 	}
+	e.startIndexing()
 }
 
 func (w *refilling) abandon(*Engine) {}
@@ -169,6 +205,9 @@ func (e *Engine) restore() {
 			dead = append(dead, id)
 		}
 		e.removeFiles(dead)
+		if err := e.sweep(ctx); err != nil && ctx.Err() == nil {
+			e.cfg.Log.Warn("files that no record names could not be looked for", "err", err)
+		}
 		if err := e.merge(); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Warn("layers could not be merged", "err", err)
 		}
@@ -184,6 +223,11 @@ func (e *Engine) restorePending(ctx context.Context) error {
 		// What cannot be added now is found to be lost when its shard is opened.
 		if err := e.addInverted(ctx, id); err != nil {
 			errs = append(errs, err)
+			if key, kerr := e.cfg.Catalog.Owner(ctx, id); kerr == nil && (errors.Is(err, index.ErrDamaged) || errors.Is(err, fs.ErrNotExist)) {
+				w := &loss{key: key, id: id, err: err}
+				w.node.what, w.node.of = whatDone, w
+				e.box.complete(&w.node)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -32,6 +32,7 @@ type loop struct {
 	intents  uint64 // place in the queue of intents up to which they are in memory
 	backlog  bool   // there may be intents beyond
 	scanning bool
+	paging   int // entries of the last page that are being loaded
 }
 
 // followUps is how many calls are asked again before completions are looked at.
@@ -234,6 +235,9 @@ func (e *Engine) gone(c *Call) {
 		e.event(en, lifecycle.CancelParked, cause{})
 	case inOpeners:
 		e.event(en, lifecycle.CancelOpening, cause{})
+		if en.waiting[inOpeners].first == nil {
+			e.cutOpening(en)
+		}
 	}
 	e.settleDown(en)
 }

@@ -95,6 +95,9 @@ func (o *opening) finish(e *Engine) {
 		return
 	}
 	en.opening = nil
+	if o.err != nil && e.shut.Load() {
+		return // finish answers who waits
+	}
 	var lost *local.LostError
 	switch {
 	case o.err == nil:
@@ -103,6 +106,8 @@ func (o *opening) finish(e *Engine) {
 		if ok {
 			e.cache.Release(h)
 		}
+	case errors.As(o.err, &lost) && e.loop.broken != nil:
+		e.event(en, lifecycle.OpenFailed, cause{err: errors.Join(e.readOnly(), o.err)})
 	case errors.As(o.err, &lost):
 		e.cfg.Log.Warn("a shard has to be indexed again", "key", string(en.key), "err", o.err)
 		e.event(en, lifecycle.Lost, cause{err: o.err})
@@ -196,7 +201,12 @@ func multihashes(ix index.Index) iter.Seq2[multihash.Multihash, error] {
 }
 
 // local reports whether the bytes of a shard lie on this machine.
-func (e *Engine) local(en *entry) bool {
+func (e *Engine) local(en *entry) (is bool) {
+	defer func() {
+		if recover() != nil {
+			is = false
+		}
+	}()
 	if id := en.id(); id != 0 {
 		if h, ok := e.cache.Lookup(id); ok {
 			defer h.Unpin()

@@ -37,6 +37,9 @@ func (p *peek) look(e *Engine) {
 		}
 		s := &p.shots[i]
 		s.Record, s.State = en.record, en.machine.State
+		if en.changed > e.loop.commits {
+			s.committed(en)
+		}
 		s.Holders, s.Waiting = int(en.machine.Holders-en.machine.Opening), int(en.machine.Parked+en.machine.Opening)
 		if w := en.indexing; w != nil {
 			s.Progress = w.progress(e.cfg.Now())
@@ -104,6 +107,22 @@ func (s *Snapshot) rest(r *catalog.Record) {
 		s.State = shard.Recovering
 	case catalog.Destroy:
 		s.State = shard.Destroying
+	}
+}
+
+// committed shows a shard as it is on disk, while a change of it is on its way
+// there: what may still be refused is not told.
+func (s *Snapshot) committed(en *entry) {
+	if en.durable == nil {
+		s.Record, s.State = nil, shard.Gone
+		return
+	}
+	s.rest(en.durable)
+	switch held := en.machine.Holders > 0; {
+	case held && s.State == shard.Available:
+		s.State = shard.Serving
+	case held && s.State == shard.Errored:
+		s.State = shard.Draining
 	}
 }
 

@@ -15,14 +15,17 @@ import (
 )
 
 // Candidates gives the indices that may hold a multihash, newest first, until
-// yield returns false. It waits until what the last process left is found.
-func (e *Engine) Candidates(mh multihash.Multihash, yield func(index.ID) bool) error {
+// yield returns false. It waits, under ctx, until what the last process left is
+// found.
+func (e *Engine) Candidates(ctx context.Context, mh multihash.Multihash, yield func(index.ID) bool) error {
 	select {
 	case <-e.recovered:
 	default:
 		select {
 		case <-e.recovered:
 		case <-e.closing:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if e.shut.Load() {
@@ -94,8 +97,13 @@ func (e *Engine) Lost(h *local.Handle, err error) {
 }
 
 func (w *loss) finish(e *Engine) {
-	en := e.loop.entries[w.key]
-	if en == nil || en.loading || en.id() != w.id || e.loop.broken != nil {
+	en := e.find(w.key)
+	if en.loading {
+		en.losses = append(en.losses, w)
+		return
+	}
+	defer e.settleDown(en)
+	if en.id() != w.id || e.loop.broken != nil {
 		return
 	}
 	if s := en.machine.State; s != shard.Available && s != shard.Serving {
