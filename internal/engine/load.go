@@ -199,7 +199,9 @@ func (e *Engine) restore() {
 		var dead []index.ID
 		for id, err := range e.cfg.Catalog.Dead(ctx) {
 			if err != nil {
-				e.cfg.Log.Warn("the list of dead indices cannot be read", "err", err)
+				if ctx.Err() == nil {
+					e.cfg.Log.Warn("the list of dead indices cannot be read", "err", err)
+				}
 				return
 			}
 			dead = append(dead, id)

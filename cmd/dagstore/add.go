@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dagstore/dagstore"
+)
+
+// addOptions is how "add" was called.
+type addOptions struct {
+	list     string
+	include  []string
+	prefix   string
+	key      string
+	lazy     bool
+	verify   bool
+	jobs     int
+	failFast bool
+	dryRun   bool
+}
+
+// addDefaults is "add" without a flag.
+func addDefaults() addOptions {
+	return addOptions{include: []string{"*.car"}, jobs: runtime.GOMAXPROCS(0)}
+}
+
+func (a *app) addCommand() *cobra.Command {
+	opts := addDefaults()
+	cmd := &cobra.Command{
+		Use:   "add [PATH|DIR|URL]...",
+		Short: "Add CARs to the store, where they lie",
+		Long: `Add CARs to the store: files, the *.car files below folders, URLs, and what a
+list names. They are read once to be indexed and stay where they are.
+
+A shard's key is the CAR's path below the argument, without ".car", after
+--prefix; or --key. Bytes of a path that are not UTF-8 are percent-encoded in
+the key. The same source again is "unchanged"; another source under a used key
+is an error. A bad CAR is reported and leaves nothing behind; the rest goes on.
+When it was stopped, run the same command again: it goes on where it was.
+
+A list (--from) holds one URL a line, or one JSON object a line:
+  {"key":"photos","mount":"file:///srv/photos.car","size":123,"etag":"x",
+   "piece":"baga...","index":"...","pin":true,"labels":{"owner":"me"}}
+Only "mount" is needed. --prefix applies to keys that are made, not to given ones.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opts.check(args); err != nil {
+				return exitError(exitUsage, err)
+			}
+			return a.add(cmd.Context(), args, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.list, "from", "", "also add what this list names; - is standard input")
+	flags.StringArrayVar(&opts.include, "include", opts.include, "in folders, take files that match this glob; may be repeated")
+	flags.StringVar(&opts.prefix, "prefix", "", "begin every key with this, as it is")
+	flags.StringVar(&opts.key, "key", "", "key of a single CAR")
+	flags.BoolVar(&opts.lazy, "lazy", false, "do not read the CARs now; index each when it is first used")
+	flags.BoolVar(&opts.verify, "verify", false, "hash every block while indexing")
+	flags.IntVarP(&opts.jobs, "jobs", "j", opts.jobs, "how many CARs to read at once")
+	flags.BoolVar(&opts.failFast, "fail-fast", false, "stop at the first CAR that fails")
+	flags.BoolVar(&opts.dryRun, "dry-run", false, "change nothing, say what would be done")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// check tells what is wrong with the command line.
+func (o *addOptions) check(args []string) error {
+	switch {
+	case len(args) == 0 && o.list == "":
+		return errors.New("nothing to add: name files, folders or URLs, or a list by --from")
+	case o.key != "" && (len(args) != 1 || o.list != ""):
+		return errors.New("--key names a single CAR")
+	case o.key != "" && o.prefix != "":
+		return errors.New("--key is the whole key: leave out --prefix")
+	case o.lazy && o.verify:
+		return errors.New("--lazy reads no CAR now, --verify reads all of it: choose one")
+	case o.jobs < 1:
+		return fmt.Errorf("-j %d: it takes at least one", o.jobs)
+	}
+	for _, glob := range o.include {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("--include %q: %w", glob, err)
+		}
+	}
+	return nil
+}
+
+// config is the store's configuration for this command.
+func (o *addOptions) config() *dagstore.Config {
+	return &dagstore.Config{Work: dagstore.Work{Indexings: o.jobs}}
+}
+
+// sources is where the command line says to look.
+func (a *app) sources(args []string, opts addOptions) *sources {
+	return &sources{
+		args:    args,
+		list:    opts.list,
+		stdin:   a.stdin,
+		include: opts.include,
+		prefix:  opts.prefix,
+		key:     opts.key,
+		mounts:  mounts(),
+		notef:   a.notef,
+	}
+}

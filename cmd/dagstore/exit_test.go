@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// TestExitCodesHaveEverySentinel reads the sources, so that a new sentinel
+// without a row fails here.
+func TestExitCodesHaveEverySentinel(t *testing.T) {
+	rows := selectorsIn(t, "exit.go", "exitCodes")
+	for pkg, dir := range map[string]string{
+		"dagstore": "../..",
+		"shard":    "../../shard",
+		"mount":    "../../mount",
+		"index":    "../../index",
+	} {
+		names := sentinelsIn(t, dir)
+		if len(names) == 0 {
+			t.Errorf("package %s has no sentinels: does this test still look in the right place?", pkg)
+		}
+		for _, name := range names {
+			if !rows[pkg+"."+name] {
+				t.Errorf("%s.%s has no row in exitCodes", pkg, name)
+			}
+		}
+	}
+}
+
+// sentinelsIn lists the exported error variables of the package in dir.
+func sentinelsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			gen, ok := decl.(*ast.GenDecl)
+			if !ok || gen.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range gen.Specs {
+				for _, ident := range spec.(*ast.ValueSpec).Names {
+					if strings.HasPrefix(ident.Name, "Err") {
+						names = append(names, ident.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// selectorsIn lists the "package.Name" expressions in one variable of a file.
+func selectorsIn(t *testing.T, file, variable string) map[string]bool {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]bool)
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if spec.Names[0].Name != variable {
+			return false
+		}
+		ast.Inspect(spec, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if pkg, ok := sel.X.(*ast.Ident); ok {
+					found[pkg.Name+"."+sel.Sel.Name] = true
+				}
+			}
+			return true
+		})
+		return false
+	})
+	return found
+}
+
+func TestExitCode(t *testing.T) {
+	inShard := func(err error) error {
+		return fmt.Errorf("adding: %w", &shard.Error{Key: "k", Op: shard.OpRegister, Err: err})
+	}
+	tests := []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("something else"), 1},
+		{inShard(&shard.Fault{Kind: shard.BadSection}), 1},
+		{inShard(shard.ErrUnknown), 3},
+		{inShard(shard.ErrKey), 2},
+		{inShard(shard.ErrExists), 0},
+		{inShard(context.Canceled), 130},
+		{fmt.Errorf("x: %w", dagstore.ErrNoStore), 10},
+		{fmt.Errorf("x: %w", dagstore.ErrInUse), 11},
+		{fmt.Errorf("x: %w", dagstore.ErrNoSpace), 12},
+		{fmt.Errorf("x: %w", dagstore.ErrVersion), 13},
+		// A full disk says more than the shard that met it.
+		{inShard(errors.Join(shard.ErrSource, dagstore.ErrNoSpace)), 12},
+		// What a command has decided goes before the table.
+		{fmt.Errorf("x: %w", exitError(exitFailed, shard.ErrUnknown)), 1},
+	}
+	for _, test := range tests {
+		if got := exitCode(test.err); got != test.want {
+			t.Errorf("exitCode(%v) = %d, want %d", test.err, got, test.want)
+		}
+	}
+}
+
+// TestExitHelp holds the help against the constants.
+func TestExitHelp(t *testing.T) {
+	for _, code := range []int{
+		exitOK, exitFailed, exitUsage, exitNotFound, exitPartial, exitNoStore,
+		exitInUse, exitNoSpace, exitVersion, exitInterrupted,
+	} {
+		if !strings.Contains(exitHelp, fmt.Sprintf("\n%5d  ", code)) {
+			t.Errorf("the help does not explain exit code %d", code)
+		}
+	}
+}
+
+func TestTally(t *testing.T) {
+	unknown, bad := shard.ErrUnknown, shard.ErrCAR
+	tests := []struct {
+		name string
+		errs []error
+		want int
+	}{
+		{"nothing", nil, 0},
+		{"all well", []error{nil, nil}, 0},
+		{"unchanged is well", []error{shard.ErrExists}, 0},
+		{"one of two", []error{nil, bad}, 4},
+		{"the other of two", []error{unknown, nil}, 4},
+		{"all in the same way", []error{unknown, unknown}, 3},
+		{"all in different ways", []error{unknown, bad}, 1},
+		{"and again", []error{bad, unknown, unknown}, 1},
+	}
+	for _, test := range tests {
+		var got tally
+		for _, err := range test.errs {
+			got.add(err)
+		}
+		if code := exitCode(got.err()); code != test.want {
+			t.Errorf("%s: exit code %d, want %d", test.name, code, test.want)
+		}
+	}
+}

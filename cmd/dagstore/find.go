@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+	"github.com/spf13/cobra"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// A locationObject is what "find --json" prints: the section as go-car counts
+// it in the payload, the size of the block's data, and where section and data
+// begin in the file. -1: not known without reading the CAR.
+type locationObject struct {
+	Shard      string `json:"shard"`
+	Offset     int64  `json:"offset"`
+	Size       int64  `json:"size"`
+	FileOffset int64  `json:"file_offset"`
+	DataOffset int64  `json:"data_offset"`
+}
+
+func (a *app) findCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "find CID",
+		Short: "Say where the block of a CID lies",
+		Long: `Say where the block of a CID lies: one line for each place, with the key of
+the shard, the offset and size of the block's data in its file. The codec of
+the CID does not matter.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 0 {
+				return exitError(exitUsage, fmt.Errorf("--limit is %d; 0 means all", limit))
+			}
+			c, err := blockCID(args[0])
+			if err != nil {
+				return err
+			}
+			if c.Prefix().MhType == multihash.IDENTITY {
+				return exitError(exitNotFound, fmt.Errorf("%v lies in no CAR: its data is in the CID itself", c))
+			}
+			ctx := cmd.Context()
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store *dagstore.Store) error {
+				return a.find(ctx, store, c, limit)
+			})
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "stop after this many; 0: all")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) find(ctx context.Context, store *dagstore.Store, c cid.Cid, limit int) error {
+	found := 0
+	var info shard.Info // of the shard of the last location
+	for at, err := range store.Find(ctx, c) {
+		if err != nil {
+			return err
+		}
+		if found == 0 || info.Key != at.Shard {
+			if info, err = store.Info(ctx, at.Shard); errors.Is(err, shard.ErrUnknown) {
+				continue // removed meanwhile
+			} else if err != nil {
+				return err
+			}
+		}
+		if err := a.printLocation(locationOf(at, info.Payload.Offset)); err != nil {
+			return err
+		}
+		if found++; found == limit {
+			break
+		}
+	}
+	if found == 0 {
+		return exitError(exitNotFound, fmt.Errorf("no shard has the block %v", c))
+	}
+	return nil
+}
+
+// locationOf adds where the CARv1 payload begins in its file.
+func locationOf(at shard.Location, payload int64) locationObject {
+	o := locationObject{
+		Shard:      string(at.Shard),
+		Offset:     at.Offset,
+		Size:       at.Size,
+		FileOffset: payload + at.Offset,
+		DataOffset: -1,
+	}
+	if at.Head > 0 {
+		o.DataOffset = o.FileOffset + int64(at.Head)
+	}
+	return o
+}
+
+func (a *app) printLocation(o locationObject) error {
+	if a.jsonOut {
+		return printJSON(a.stdout, o)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %d bytes at %d\n", showKey(shard.Key(o.Shard)), o.Size, o.DataOffset)
+	return err
+}

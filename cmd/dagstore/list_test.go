@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestReadList(t *testing.T) {
+	const piece = "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq"
+	const text = `file:///srv/one.car
+
+  {"mount":"file:///srv/two.car"}
+{"key":"three","mount":"file:///3.car","size":12,"etag":"x","piece":"` + piece + `","index":"i","pin":true,"labels":{"a":"b"}}` + "\r\n" +
+		`file:///last.car`
+	var got []listEntry
+	for entry, err := range readList("l", strings.NewReader(text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, entry)
+	}
+	if len(got) != 4 {
+		t.Fatalf("%d entries, want 4", len(got))
+	}
+	for i, want := range []struct {
+		line  int
+		mount string
+	}{{1, "file:///srv/one.car"}, {3, "file:///srv/two.car"}, {4, "file:///3.car"}, {5, "file:///last.car"}} {
+		if got[i].line != want.line || got[i].Mount != want.mount {
+			t.Errorf("entry %d: line %d, %q, want line %d, %q", i, got[i].line, got[i].Mount, want.line, want.mount)
+		}
+	}
+	full := got[2]
+	if full.piece.String() != piece {
+		t.Errorf("piece %v, want %s", full.piece, piece)
+	}
+	if full.Key != "three" || full.Size == nil || *full.Size != 12 || full.ETag != "x" ||
+		full.Index != "i" || !full.Pin || !reflect.DeepEqual(full.Labels, map[string]string{"a": "b"}) {
+		t.Errorf("a field was lost: %+v", full)
+	}
+}
+
+func TestReadListBadLines(t *testing.T) {
+	tests := []struct{ line, want string }{
+		{`{"mount":"file:///a.car","color":"red"}`, `unknown field "color"`},
+		{`{"key":"a"}`, `no "mount"`},
+		{`{"mount":"/srv/a.car"}`, "no URL"},
+		{`{"mount":"file:///a.car","size":-1}`, `"size" is -1`},
+		{`{"mount":"file:///a.car","size":1.5}`, "cannot unmarshal"},
+		{`{"mount":"file:///a.car","piece":"x"}`, `"piece" is no CID`},
+		{`{"mount":"file:///a.car"} {}`, "more on the line"},
+		{`{"mount":"file:///a.car"`, "unexpected EOF"},
+		{`["file:///a.car"]`, "no URL"},
+		{`/srv/a.car`, "no URL"},
+		{"file:///caf\xe9.car", "not valid UTF-8"},
+		{"{\"key\":\"caf\xe9\",\"mount\":\"file:///a.car\"}", "not valid UTF-8"},
+	}
+	for _, test := range tests {
+		var errs []error
+		var good int
+		for _, err := range readList("l", strings.NewReader("file:///a.car\n"+test.line+"\nfile:///b.car\n")) {
+			if err != nil {
+				errs = append(errs, err)
+			} else {
+				good++
+			}
+		}
+		if len(errs) != 1 || good != 2 {
+			t.Errorf("%q: %d errors and %d good lines, want 1 and 2", test.line, len(errs), good)
+			continue
+		}
+		if text := errs[0].Error(); !strings.HasPrefix(text, "l, line 2: ") || !strings.Contains(text, test.want) {
+			t.Errorf("%q: error %q, want line 2 and %q", test.line, text, test.want)
+		}
+	}
+}
+
+func TestReadListThatBreaksOff(t *testing.T) {
+	broken := errors.New("broken")
+	long := strings.Repeat("x", maxListLine+1)
+	tests := []struct {
+		name string
+		list func() []error
+		want string
+	}{
+		{"reader", func() (errs []error) {
+			for _, err := range readList("l", iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("file:///a")))) {
+				errs = append(errs, err)
+			}
+			return errs
+		}, "timeout"},
+		{"error at once", func() (errs []error) {
+			for _, err := range readList("l", iotest.ErrReader(broken)) {
+				errs = append(errs, err)
+			}
+			return errs
+		}, "broken"},
+		{"long line", func() (errs []error) {
+			for _, err := range readList("l", strings.NewReader(long)) {
+				errs = append(errs, err)
+			}
+			return errs
+		}, "longer than"},
+	}
+	for _, test := range tests {
+		errs := test.list()
+		last := errs[len(errs)-1]
+		if last == nil || !strings.Contains(last.Error(), test.want) {
+			t.Errorf("%s: last error %v, want %q", test.name, last, test.want)
+		}
+	}
+}
+
+func TestIsURL(t *testing.T) {
+	for s, want := range map[string]bool{
+		"file:///a.car": true, "https://example.org/a": true, "zstd+https://x": true, "s3://b/k": true,
+		"": false, "/a.car": false, "a.car": false, "C:\\a.car": false, "c://a": false, "://a": false,
+		"a b://c": false, "file:/a": false, "file:": false, "3s://b": false,
+	} {
+		if got := isURL(s); got != want {
+			t.Errorf("isURL(%q) = %t", s, got)
+		}
+	}
+}
+
+func FuzzReadList(f *testing.F) {
+	f.Add("file:///a.car\n{\"mount\":\"file:///b.car\",\"size\":3}\n")
+	f.Add("{\"mount\":\"\"}")
+	f.Fuzz(func(t *testing.T, text string) {
+		last := 0
+		for entry, err := range readList("l", strings.NewReader(text)) {
+			if entry.line <= last {
+				t.Fatalf("line %d comes after line %d", entry.line, last)
+			}
+			last = entry.line
+			if err == nil && !isURL(entry.Mount) {
+				t.Fatalf("entry without a URL: %+v", entry)
+			}
+		}
+	})
+}

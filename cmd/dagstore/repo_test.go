@@ -1,0 +1,41 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+func TestLocateStore(t *testing.T) {
+	abs := func(s string) string { // an absolute path on every system
+		p, err := filepath.Abs(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	tests := []struct {
+		name, flag, goos string
+		env              map[string]string
+		want, why        string
+	}{
+		{"flag first", "f", "linux", map[string]string{"DAGSTORE_PATH": "e", "HOME": "h"}, "f", "--repo"},
+		{"then environment", "", "linux", map[string]string{"DAGSTORE_PATH": "e", "HOME": "h"}, "e", "DAGSTORE_PATH"},
+		{"then XDG", "", "linux", map[string]string{"XDG_DATA_HOME": abs("x"), "HOME": "h"}, filepath.Join(abs("x"), "dagstore"), "default"},
+		{"relative XDG is ignored", "", "linux", map[string]string{"XDG_DATA_HOME": "x", "HOME": "h"}, filepath.Join("h", ".local", "share", "dagstore"), "default"},
+		{"home", "", "freebsd", map[string]string{"HOME": "h"}, filepath.Join("h", ".local", "share", "dagstore"), "default"},
+		{"macOS", "", "darwin", map[string]string{"HOME": "h"}, filepath.Join("h", "Library", "Application Support", "dagstore"), "default"},
+		{"Windows", "", "windows", map[string]string{"LocalAppData": "l"}, filepath.Join("l", "dagstore"), "default"},
+	}
+	for _, test := range tests {
+		got, err := locateStore(test.flag, test.goos, func(name string) string { return test.env[name] })
+		if err != nil || got != (place{test.want, test.why}) {
+			t.Errorf("%s: %+v, %v, want %q by %s", test.name, got, err, test.want, test.why)
+		}
+	}
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		_, err := locateStore("", goos, func(string) string { return "" })
+		if exitCode(err) != exitUsage {
+			t.Errorf("%s without any variable: %v, want a usage error", goos, err)
+		}
+	}
+}

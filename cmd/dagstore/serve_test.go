@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/car/cartest"
+)
+
+// A session is one run of the program, inside of this process.
+type session struct {
+	stdout, stderr watched
+	exit           chan int
+	stop           context.CancelFunc
+}
+
+// start runs the program in the background. Its context ends with the test.
+func start(t *testing.T, stdin io.Reader, args ...string) *session {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	s := &session{exit: make(chan int, 1), stop: stop}
+	go func() { s.exit <- run(ctx, args, stdin, &s.stdout, &s.stderr) }()
+	t.Cleanup(stop)
+	return s
+}
+
+// ends waits for the end of the program and returns its exit code.
+func (s *session) ends(t *testing.T) int {
+	t.Helper()
+	select {
+	case code := <-s.exit:
+		return code
+	case <-time.After(time.Minute):
+		t.Fatalf("the program does not end; it said:\n%s", s.stderr.String())
+		return 0
+	}
+}
+
+// A watched is what a program has written so far.
+type watched struct {
+	mu      sync.Mutex
+	written bytes.Buffer
+	more    chan struct{} // closed and replaced by each Write
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.more != nil {
+		close(w.more)
+		w.more = nil
+	}
+	return w.written.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.written.String()
+}
+
+// match waits until a pattern is found and returns its first group.
+func (w *watched) match(t *testing.T, pattern string) string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	deadline := time.After(time.Minute)
+	for {
+		w.mu.Lock()
+		found := re.FindStringSubmatch(w.written.String())
+		if found != nil {
+			w.mu.Unlock()
+			return found[len(found)-1]
+		}
+		if w.more == nil {
+			w.more = make(chan struct{})
+		}
+		more := w.more
+		w.mu.Unlock()
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("waited for %q, got:\n%s", pattern, w.String())
+		}
+	}
+}
+
+// carFile writes a CAR of raw blocks and returns its path.
+func carFile(t *testing.T, name string, texts ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, carOf(texts...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// fetch gets a URL and returns the status and the body.
+func fetch(t *testing.T, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Close = true // or the connection would be kept, and its goroutines
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func TestServe(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "store")
+	good := carFile(t, "good.car", "served", "another")
+	bad := filepath.Join(t.TempDir(), "bad.car")
+	if err := os.WriteFile(bad, []byte("no CAR"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, nil, "--repo", repo, "serve", "--listen", "127.0.0.1:0", bad, good)
+	url := s.stderr.match(t, `serving (http://127\.0\.0\.1:\d+)/`)
+	s.stdout.match(t, `ready +good`)
+	s.stderr.match(t, `bad\.car: .*not a CAR`)
+	s.stderr.match(t, `adding: 1 of 2 failed`)
+
+	block := url + "/ipfs/" + cartest.Raw([]byte("another")).CID.String() + "?format=raw"
+	if status, body := fetch(t, block); status != http.StatusOK || body != "another" {
+		t.Errorf("%d %q, want the block", status, body)
+	}
+	if status, _ := fetch(t, url+"/ipfs/"+cartest.Raw([]byte("nowhere")).CID.String()+"?format=raw"); status != http.StatusNotFound {
+		t.Errorf("a block that is nowhere: %d, want 404", status)
+	}
+
+	// The store is in use, whatever is asked of it.
+	for _, args := range [][]string{{"ls"}, {"add", good}, {"rm", "good"}, {"serve", "--listen", "127.0.0.1:0"}} {
+		second := start(t, nil, append([]string{"--repo", repo}, args...)...)
+		if code := second.ends(t); code != exitInUse {
+			t.Errorf("%v while the store is served: exit code %d, want %d", args, code, exitInUse)
+		}
+		if text := second.stderr.String(); !strings.Contains(text, "wait until that process ends, or stop it") {
+			t.Errorf("%v: %q", args, text)
+		}
+	}
+
+	s.stop()
+	if code := s.ends(t); code != exitOK {
+		t.Errorf("stopped: exit code %d, want 0:\n%s", code, s.stderr.String())
+	}
+	// It let go of the store, which has everything.
+	again := start(t, nil, "--repo", repo, "ls")
+	if code := again.ends(t); code != exitOK || !strings.Contains(again.stdout.String(), "ready      good") {
+		t.Errorf("afterwards: exit code %d, %q", code, again.stdout.String())
+	}
+}
+
+func TestServeWhereItCannot(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "store")
+	first := start(t, nil, "--repo", repo, "serve", "--listen", "127.0.0.1:0")
+	address := first.stderr.match(t, `serving http://(127\.0\.0\.1:\d+)/`)
+	second := start(t, nil, "--repo", repo+"2", "serve", "--listen", address)
+	if code := second.ends(t); code != exitFailed || !strings.Contains(second.stderr.String(), "choose another address by --listen") {
+		t.Errorf("exit code %d, %q", code, second.stderr.String())
+	}
+}
+
+// TestAddInterrupted ends "add" while its list is silent and repeats it.
+func TestAddInterrupted(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "store")
+	one, two := carFile(t, "one.car", "1"), carFile(t, "two.car", "2")
+	list, typed := io.Pipe()
+	defer typed.Close()
+	s := start(t, list, "--repo", repo, "add", "--from", "-", one)
+	s.stdout.match(t, `ready +one`)
+	if _, err := io.WriteString(typed, "file://"+filepath.ToSlash(two)+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	s.stdout.match(t, `ready +two`)
+	s.stop()
+	if code := s.ends(t); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d:\n%s", code, exitInterrupted, s.stderr.String())
+	}
+	again := start(t, nil, "--repo", repo, "add", one, two)
+	if code := again.ends(t); code != exitOK || !strings.Contains(again.stderr.String(), "0 added, 2 unchanged") {
+		t.Errorf("repeated: exit code %d, %q", code, again.stderr.String())
+	}
+}
+
+func TestForeignFolders(t *testing.T) {
+	good := carFile(t, "good.car", "x")
+	// A folder with something else in it is left alone.
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "thesis.txt"), []byte("precious"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, nil, "--repo", foreign, "add", good)
+	if code := s.ends(t); code != exitNoStore || !strings.Contains(s.stderr.String(), "thesis.txt") {
+		t.Errorf("a folder of somebody else: exit code %d, %q", code, s.stderr.String())
+	}
+	// A store of another version is refused.
+	repo := filepath.Join(t.TempDir(), "store")
+	store, err := dagstore.Open(t.Context(), repo, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(repo, "VERSION"), []byte("dagstore 999\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, nil, "--repo", repo, "ls")
+	if code := s.ends(t); code != exitVersion {
+		t.Errorf("another version: exit code %d, want %d: %q", code, exitVersion, s.stderr.String())
+	}
+}
