@@ -92,7 +92,7 @@ func (a *Accessor) pin() (h *local.Handle, err error) {
 // wrap says which shard err is about.
 func (a *Accessor) wrap(err error) error {
 	switch {
-	case err == nil, err == io.EOF:
+	case err == nil, err == io.EOF: //nolint:errorlint // the end of a read is io.EOF itself
 		return err
 	case errors.Is(err, local.ErrClosed):
 		return ErrClosed

@@ -235,7 +235,7 @@ func (s *Store) allKeys(ctx context.Context, only func(shard.Key) bool) iter.Seq
 					break
 				}
 			}
-			a.Close()
+			_ = a.Close() // which returns nil
 			if !more {
 				return
 			}

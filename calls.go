@@ -168,13 +168,9 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 	if m == nil {
 		return nil, wrong(fmt.Errorf("%w: there is no mount", mount.ErrURL))
 	}
-	url := m.URL()
-	again, err := s.cfg.Mounts.Open(url)
+	url, err := s.lasting(m)
 	if err != nil {
 		return nil, wrong(err)
-	}
-	if again == nil || again.URL() != url {
-		return nil, wrong(fmt.Errorf("%w: %q does not open as itself", mount.ErrURL, url))
 	}
 	if err := s.space(); err != nil {
 		return nil, wrong(err)
@@ -192,6 +188,26 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 		return nil, wrong(err)
 	}
 	return engine.NewRegister(ctx, r, opts.Lazy, out), nil
+}
+
+// lasting returns the URL of m, once it has shown that the registry makes the
+// same mount of it again: after a restart nothing else is left of m. A panic of
+// the mount or of its opener is an error of this call.
+func (s *Store) lasting(m mount.Mount) (url string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v", shard.ErrSource, p)
+		}
+	}()
+	url = m.URL()
+	again, err := s.cfg.Mounts.Open(url)
+	switch {
+	case err != nil:
+		return "", err
+	case again == nil || again.URL() != url:
+		return "", fmt.Errorf("%w: %q does not open as itself", mount.ErrURL, url)
+	}
+	return url, nil
 }
 
 func acquire(ctx context.Context, key shard.Key, opts *AcquireOptions, out engine.Sink) *engine.Call {

@@ -2,12 +2,16 @@ package dagstore
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/vfs"
+	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -166,4 +170,54 @@ func TestLayerIsLost(t *testing.T) {
 			r.has(blocks)
 		})
 	}
+}
+
+// A block is found while its shard, whose source was touched, is indexed
+// again: the reader waits for what its own opening has found to be due.
+func TestTouchedSourceIsStillFound(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(t.TempDir(), "a.car")
+	if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := filemount.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.register("a", m, nil)
+	for i := range 3 {
+		when := time.Unix(1_000_000_000+int64(i), 0)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+		r.reopen()
+		r.has(cartest.Random(1, 20, 100))
+		if in := r.info("a"); in.Sections != 20 || in.Source == "" {
+			t.Errorf("%+v", in)
+		}
+	}
+}
+
+// A failed shard is told of, not taken for one that has nothing.
+func TestFailedShardIsTold(t *testing.T) {
+	r := newRig(t)
+	blocks, m := r.put("a.car", 1, 20)
+	r.register("a", m, nil)
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.putBytes("a.car", []byte("no CAR any more"))
+	r.open()
+	if _, err := r.store.Acquire(r.ctx(), "a", nil); !errors.Is(err, shard.ErrCAR) {
+		t.Fatalf("acquire: %v", err)
+	}
+	if _, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[0].CID); !errors.Is(err, shard.ErrFailed) {
+		t.Errorf("get: %v", err)
+	}
+	for at, err := range r.store.Find(r.ctx(), blocks[0].CID) {
+		t.Errorf("found in a failed shard: %v, %v", at, err)
+	}
+	good := r.putBytes("b.car", cartest.RandomV1(1, 20, 100))
+	r.register("b", good, nil)
+	r.has(blocks)
 }

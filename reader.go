@@ -15,7 +15,7 @@ import (
 // [shard.ErrChanged]: bytes of two versions are never mixed.
 type Reader struct {
 	_      noCopy
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a Reader is made for one use, under one context
 	a      *Accessor
 	first  int64 // of the source
 	length int64
@@ -72,7 +72,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	n, err := r.ReadAt(p, r.pos)
 	r.pos += int64(n)
-	if n > 0 && err == io.EOF {
+	if n > 0 && err == io.EOF { //nolint:errorlint // ReadAt ends with io.EOF itself
 		err = nil
 	}
 	return n, err
@@ -115,7 +115,7 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 			}
 		}
 		switch {
-		case err != nil && err != io.EOF:
+		case err != nil && err != io.EOF: //nolint:errorlint // ReadAt ends with io.EOF itself
 			return total, err
 		case n == 0:
 			return total, io.ErrUnexpectedEOF

@@ -2,6 +2,8 @@ package dagstore
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,7 +85,13 @@ func (f counted) ReadAt(p []byte, off int64) (int, error) {
 
 func (r *rig) open() {
 	r.t.Helper()
-	r.faults = vfstest.Wrap(r.disk)
+	r.openOn(vfstest.Wrap(r.disk))
+}
+
+// openOn starts the store on a disk that may be armed already.
+func (r *rig) openOn(faults *vfstest.Faults) {
+	r.t.Helper()
+	r.faults = faults
 	s, err := open(r.ctx(), r.faults, "store", &r.cfg, r.window)
 	if err != nil {
 		r.t.Fatal(err)
@@ -168,6 +176,97 @@ func (r *rig) await(key shard.Key, want shard.State) {
 	}
 }
 
+// until waits until something holds, which what says.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	for ctx := r.ctx(); !holds(); time.Sleep(time.Millisecond) {
+		if ctx.Err() != nil {
+			r.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// soon receives from c, and fails if that does not come, which what names.
+func soon[T any](r *rig, what string, c <-chan T) T {
+	r.t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-r.ctx().Done():
+		r.t.Fatalf("%s: nothing came", what)
+		panic("unreachable")
+	}
+}
+
+// holdCommit makes the next commit wait on its way to the disk until release
+// is called, and then end with err. After an error none succeeds any more.
+// Meanwhile nothing else reaches the disk either. under is closed when the
+// commit has got there.
+func (r *rig) holdCommit(err error) (under <-chan struct{}, release func()) {
+	there, gate := make(chan struct{}), make(chan struct{})
+	r.faults.Arm(commits, func(n int, _ vfstest.Op) error {
+		if n == 0 {
+			close(there)
+			<-gate
+		}
+		return err
+	})
+	release = sync.OnceFunc(func() { close(gate) })
+	r.t.Cleanup(release)
+	return there, release
+}
+
+// commits selects what makes a batch of the catalogue durable.
+func commits(op vfstest.Op) bool { return op.Syncs() && op.Touches(".log") }
+
+// mounts puts f around every mount of the scheme mem, from the next start on.
+func (r *rig) mounts(f func(mount.Mount) mount.Mount) {
+	old := r.cfg.Mounts["mem"]
+	r.cfg.Mounts["mem"] = func(url string) (mount.Mount, error) {
+		m, err := old(url)
+		if err != nil {
+			return nil, err
+		}
+		return f(m), nil
+	}
+}
+
+// A hang makes the mounts that it selects hang in Stat until the caller gives
+// up, while it is on.
+type hang struct {
+	on      atomic.Bool
+	selects func(url string) bool // nil: all
+	answer  error                 // what the caller gets then; nil: the error of its context
+	entered chan struct{}         // one for each that hangs
+	left    chan struct{}         // one for each that has given up
+}
+
+func newHang(selects func(url string) bool) *hang {
+	h := &hang{selects: selects, entered: make(chan struct{}, 100), left: make(chan struct{}, 100)}
+	h.on.Store(true)
+	return h
+}
+
+func (h *hang) wrap(m mount.Mount) mount.Mount { return hanging{m.(mount.FileOpener), h} }
+
+type hanging struct {
+	mount.FileOpener
+	h *hang
+}
+
+func (m hanging) Stat(ctx context.Context) (mount.Stat, error) {
+	if !m.h.on.Load() || m.h.selects != nil && !m.h.selects(m.URL()) {
+		return m.FileOpener.Stat(ctx)
+	}
+	m.h.entered <- struct{}{}
+	<-ctx.Done()
+	m.h.left <- struct{}{}
+	if m.h.answer != nil {
+		return mount.Stat{}, m.h.answer
+	}
+	return mount.Stat{}, ctx.Err()
+}
+
 // has checks that every block is read as it is, from all shards.
 func (r *rig) has(blocks []cartest.Block) {
 	r.t.Helper()
@@ -198,16 +297,19 @@ func (r *rig) lacks(blocks []cartest.Block) {
 }
 
 // files counts the index files on the disk.
-func (r *rig) files() int {
-	n := 0
-	dirs, _ := r.disk.List(r.disk.PathJoin("store", "index"))
+func (r *rig) files() int { return len(r.indexFiles()) }
+
+// indexFiles lists the paths of all index files.
+func (r *rig) indexFiles() (paths []string) {
+	dir := r.disk.PathJoin("store", "index")
+	dirs, _ := r.disk.List(dir)
 	for _, d := range dirs {
-		names, _ := r.disk.List(r.disk.PathJoin("store", "index", d))
+		names, _ := r.disk.List(r.disk.PathJoin(dir, d))
 		for _, name := range names {
-			if len(name) > 4 && name[len(name)-4:] == ".idx" {
-				n++
+			if strings.HasSuffix(name, ".idx") {
+				paths = append(paths, r.disk.PathJoin(dir, d, name))
 			}
 		}
 	}
-	return n
+	return paths
 }

@@ -133,6 +133,9 @@ func (s *Store) Find(ctx context.Context, c cid.Cid) iter.Seq2[shard.Location, e
 			more = yield(at, nil)
 			return more
 		})
+		if errors.Is(err, shard.ErrFailed) {
+			return // as the contract says: of failed shards nothing is told
+		}
 		if err != nil && more {
 			yield(shard.Location{}, outward(err))
 		}

@@ -264,7 +264,7 @@ func (s *Store) info(shot *engine.Snapshot) shard.Info {
 	in := shard.Info{
 		Key: r.Key, State: shot.State, URL: r.URL, Labels: r.Labels,
 		Version: r.Version, Roots: r.Roots, RootCount: r.RootCount,
-		Bytes: r.Bytes, Payload: r.Payload,
+		Bytes: r.Bytes, Payload: r.Payload, Source: r.SourceVersion, Trailing: r.Trailing,
 		Sections: r.Sections, Multihashes: r.Multihashes,
 		Verified: r.Verified, VerifiedAt: r.VerifiedAt, Piece: r.Piece,
 		Holders: shot.Holders, Waiting: shot.Waiting,

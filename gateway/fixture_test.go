@@ -247,7 +247,7 @@ type answer struct {
 	proto  string
 }
 
-// ask sends a request without following redirects. header is name, value, …
+// ask sends a request without following redirects. header is name, value, and so on.
 func ask(t *testing.T, server *httptest.Server, method, path string, header ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)

@@ -74,7 +74,7 @@ func TestEveryLength(t *testing.T) {
 	recs := collect(indextest.Records(1, 100))
 	good, _ := build(t, recs, nil)
 	bareData, _ := build(t, recs, &index.WriteOptions{Bare: true})
-	for n := range len(good) {
+	for n := range good {
 		f, err := index.NewFile(bytes.NewReader(good[:n]), int64(n))
 		if n == len(bareData) {
 			if err != nil || f.CRC() != 0 {

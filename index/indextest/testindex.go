@@ -195,13 +195,13 @@ func (t *indexTest) readSome(g, of int) error {
 		var err error
 		dst, err = t.ix.Find(dst[:0], mh, 0)
 		if err != nil || !slices.Equal(dst, t.positions[string(mh)]) {
-			return fmt.Errorf("Find(%x) = %+v, %v", []byte(mh), dst, err)
+			return fmt.Errorf("Find(%x) = %+v, %v", []byte(mh), dst, err) //nolint:errorlint // err may be nil
 		}
 	}
 	n := 0
 	for r, err := range t.ix.All() {
 		if err != nil || n >= len(t.want) || compare(r, t.want[n]) != 0 {
-			return fmt.Errorf("All: record %d = %x, %v", n, []byte(r.Multihash), err)
+			return fmt.Errorf("record %d of All = %x, %v", n, []byte(r.Multihash), err) //nolint:errorlint // err may be nil
 		}
 		n++
 	}

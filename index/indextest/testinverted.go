@@ -65,9 +65,9 @@ func TestInverted(ctx context.Context, open func() (index.Inverted, error), cras
 func pool(n int) []multihash.Multihash {
 	var out []multihash.Multihash
 	seen := map[string]bool{}
-	for r := range Records(7, 4*n) {
+	for r, err := range Records(7, 4*n) {
 		code, _, _ := split(r.Multihash)
-		if code != multihash.IDENTITY && !seen[string(r.Multihash)] && len(out) < n {
+		if err == nil && code != multihash.IDENTITY && !seen[string(r.Multihash)] && len(out) < n {
 			seen[string(r.Multihash)] = true
 			out = append(out, r.Multihash)
 		}
@@ -357,8 +357,8 @@ func (t *invertedTest) failingSource(ctx context.Context) {
 	cause := errors.New("made by indextest")
 	mhs := t.pool[:5]
 	err := t.ix.Add(ctx, id, func(yield func(multihash.Multihash, error) bool) {
-		for mh := range seq(mhs) {
-			if !yield(mh, nil) {
+		for mh, err := range seq(mhs) {
+			if !yield(mh, err) {
 				return
 			}
 		}

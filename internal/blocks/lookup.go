@@ -38,7 +38,7 @@ type candidate struct {
 // acquired for one block has a reader of its own.
 type lookup struct {
 	r      *Reader
-	ctx    context.Context // that of the call; a lookup ends with it
+	ctx    context.Context //nolint:containedctx // that of the call; a lookup ends with it
 	opts   Options
 	cid    cid.Cid
 	mh     multihash.Multihash

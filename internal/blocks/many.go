@@ -48,7 +48,7 @@ func (r *Reader) Many(ctx context.Context, cids []cid.Cid, opts Options) iter.Se
 
 type many struct {
 	r     *Reader
-	ctx   context.Context // that of the call
+	ctx   context.Context //nolint:containedctx // that of the call, with which it ends
 	opts  Options
 	yield func(Block, error) bool
 

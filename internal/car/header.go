@@ -85,7 +85,7 @@ func (h *headerReader) readContainer() error {
 	h.header.DataOffset, h.header.DataSize, h.header.IndexOffset = int64(data), int64(size), int64(index)
 
 	h.src.advance(v2HeaderSize)
-	if err := h.src.skip(int64(data) - minData); err == errCut {
+	if err := h.src.skip(int64(data) - minData); errors.Is(err, errCut) {
 		return badContainer(fieldData, "the file ends before its data at %d", data)
 	} else if err != nil {
 		return err

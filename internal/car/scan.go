@@ -2,6 +2,7 @@ package car
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/dagstore/dagstore/shard"
 )
@@ -196,7 +197,7 @@ func (s *scanner) give() error {
 func (s *scanner) skip(varint, size int64) error {
 	start := s.src.off
 	err := s.src.skip(varint + size)
-	if err == errCut {
+	if errors.Is(err, errCut) {
 		return badSection(start, cutAfter(s.src.off-start-varint, size))
 	}
 	return err
@@ -261,7 +262,7 @@ func (s *scanner) afterPayload() error {
 	if s.src.size >= 0 && (s.end == s.src.size || s.res.IndexOffset != 0) {
 		return nil // its header was checked against the size
 	}
-	if err := s.src.skip(s.end - s.src.off); err == errCut {
+	if err := s.src.skip(s.end - s.src.off); errors.Is(err, errCut) {
 		return s.ended()
 	} else if err != nil {
 		return err

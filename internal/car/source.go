@@ -25,10 +25,9 @@ const (
 	progressStep = 1 << 20
 )
 
-// A source is a window that moves forward over an io.Reader. It holds a
-// context because it lives for one call only.
+// A source is a window that moves forward over an io.Reader.
 type source struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // a source lives for one call only
 	r    io.Reader
 	at   io.ReaderAt // nil: r is a stream
 	base int64       // where r stood at the beginning, in at
@@ -143,7 +142,7 @@ func (s *source) fill(n int) error {
 		got, err := s.readSome(s.buf[s.hi:min(max(n, s.hi+s.read), len(s.buf))])
 		s.hi += got
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // a Reader ends with io.EOF itself; one that is wrapped is a failure
 			s.eof = true
 		case err != nil:
 			s.err = s.failed(err)
@@ -176,7 +175,7 @@ func (s *source) readSome(p []byte) (n int, err error) {
 	} else {
 		n, err = s.r.Read(p)
 	}
-	if err == io.EOF && pos+int64(n) < s.size {
+	if err == io.EOF && pos+int64(n) < s.size { //nolint:errorlint // a Reader ends with io.EOF itself
 		err = fmt.Errorf("it ends after %d of %d bytes: %w", pos+int64(n), s.size, io.ErrUnexpectedEOF)
 	}
 	return n, err

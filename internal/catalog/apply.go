@@ -142,7 +142,7 @@ func (s *stage) put(p *Put) error {
 	if p.Expect != AnyRevision && r.Revision != p.Expect+1 {
 		return fmt.Errorf("%w: shard %q: revision %d after %d", ErrInvalid, string(r.Key), r.Revision, p.Expect)
 	}
-	key := appendRecordKey(nil, r.Key)
+	key := recordKey(r.Key)
 	old, err := s.replace(r.Key, key, p.Expect)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (s *stage) del(d *Delete) error {
 	if d.Expect == 0 {
 		return fmt.Errorf("%w: shard %q: delete of what is not there", ErrInvalid, string(d.Key))
 	}
-	key := appendRecordKey(nil, d.Key)
+	key := recordKey(d.Key)
 	old, err := s.replace(d.Key, key, d.Expect)
 	if err != nil {
 		return err

@@ -122,7 +122,7 @@ func BenchmarkLayout(b *testing.B) {
 		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 		return shard.Key(fmt.Sprintf("bafy%x", sum[:28]))
 	}
-	whole := func(k shard.Key) []byte { return appendRecordKey(nil, k) }
+	whole := func(k shard.Key) []byte { return recordKey(k) }
 	hashed := func(k shard.Key) []byte {
 		sum := sha256.Sum256([]byte(k))
 		return append([]byte{spaceRecord}, sum[:16]...)

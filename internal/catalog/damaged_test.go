@@ -33,7 +33,7 @@ func damagedCatalog(t *testing.T) (*Embedded, *Batch) {
 	if err := c.Apply(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	key := appendRecordKey(nil, lazy(damagedAt).Key)
+	key := recordKey(lazy(damagedAt).Key)
 	if err := c.db.Set(key, []byte("neither a record nor its checksum"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}

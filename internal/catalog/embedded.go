@@ -237,11 +237,11 @@ func plain(args []any) []any {
 }
 
 func (l pebbleLog) Infof(format string, args ...any) {
-	l.log.Debug("pebble: " + fmt.Sprintf(format, plain(args)...))
+	l.log.Debug("pebble: " + fmt.Sprintf(format, plain(args)...)) //nolint:sloglint // the words are Pebble's
 }
 
 func (l pebbleLog) Errorf(format string, args ...any) {
-	l.log.Error("pebble: " + fmt.Sprintf(format, plain(args)...))
+	l.log.Error("pebble: " + fmt.Sprintf(format, plain(args)...)) //nolint:sloglint // the words are Pebble's
 }
 
 // Fatalf returns. Where Pebble calls it, it expects the process to be gone and

@@ -15,15 +15,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T, fsys vfs.FS) *catalog.Embedded {
-	t.Helper()
-	c, err := catalog.Open(t.Context(), catalog.Config{FS: fsys, Dir: "/store/catalog"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func shut(t *testing.T, c *catalog.Embedded) {
 	t.Helper()
 	if err := c.Close(context.WithoutCancel(t.Context())); err != nil {

@@ -49,7 +49,7 @@ func (k *kept) Error() string { return k.text }
 // Is matches the sentinels that the error matched.
 func (k *kept) Is(target error) bool {
 	for i, s := range sentinels {
-		if k.bits&(1<<i) != 0 && s == target { //nolint:errorlint // an identity is asked for, a chain is walked by errors.Is
+		if k.bits&(1<<i) != 0 && s == target { // an identity is asked for, a chain is walked by errors.Is
 			return true
 		}
 	}

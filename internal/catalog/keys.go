@@ -21,9 +21,8 @@ const (
 	spaceOwner   = 'x' // index id → key of the shard whose current index it is
 )
 
-func appendRecordKey(dst []byte, key shard.Key) []byte {
-	dst = append(dst, spaceRecord)
-	return append(dst, key...)
+func recordKey(key shard.Key) []byte {
+	return append([]byte{spaceRecord}, key...)
 }
 
 func key32(space byte, n uint32) []byte {
@@ -67,10 +66,10 @@ func after(prefix []byte) []byte {
 
 // bounds are the range of keys that f selects. It may be empty.
 func (f Filter) bounds() (lower, upper []byte) {
-	prefix := appendRecordKey(nil, shard.Key(f.Prefix))
+	prefix := recordKey(shard.Key(f.Prefix))
 	lower, upper = prefix, after(prefix)
 	if string(f.After) >= f.Prefix && f.After != "" {
-		lower = append(appendRecordKey(nil, f.After), 0)
+		lower = append(recordKey(f.After), 0)
 	}
 	return lower, upper
 }

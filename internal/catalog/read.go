@@ -23,7 +23,7 @@ const (
 
 // Get implements [Catalog].
 func (e *Embedded) Get(ctx context.Context, key shard.Key) (r *Record, err error) {
-	err = e.read(ctx, appendRecordKey(nil, key), func(value []byte) error {
+	err = e.read(ctx, recordKey(key), func(value []byte) error {
 		r, err = decodeRecord(key, value)
 		return err
 	})

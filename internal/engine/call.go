@@ -44,7 +44,7 @@ type Call struct {
 	op      shard.Op
 	event   lifecycle.Event
 	key     shard.Key
-	ctx     context.Context // governs the waiting for the outcome, nothing else
+	ctx     context.Context //nolint:containedctx // governs the waiting for the outcome, nothing else
 	sink    Sink            // nil: nobody wants to know
 	patient bool            // the caller watches ctx itself and calls Leave
 	record  *catalog.Record // Register: what to remember

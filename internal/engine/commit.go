@@ -172,6 +172,10 @@ func (e *Engine) commitFailed(b *batch) {
 				continue
 			}
 			e.event(en, lifecycle.CommitFailed, cause{err: err})
+			if en.changed > durable && en.durable != nil && en.machine.Holders > 0 {
+				en.record = en.durable
+				en.machine.Refused(en.durable.State == shard.Available)
+			}
 			e.settleDown(en)
 		}
 	}

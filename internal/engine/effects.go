@@ -141,6 +141,7 @@ func (e *Engine) nextRecord(en *entry, why cause) *catalog.Record {
 		r.State, r.Intent = shard.Errored, catalog.NoIntent
 	case shard.Destroying:
 		r.Intent = catalog.Destroy
+	case shard.Gone: // has no record
 	}
 	return &r
 }

@@ -65,7 +65,7 @@ type Engine struct {
 	stopped chan struct{} // the loop has ended
 	closed  sync.Once
 
-	work      context.Context // ends all work
+	work      context.Context //nolint:containedctx // ends all work
 	cut       context.CancelFunc
 	workers   sync.WaitGroup
 	recovered chan struct{} // closed when what was pending is found again

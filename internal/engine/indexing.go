@@ -28,7 +28,7 @@ type indexing struct {
 	node   node
 	entry  *entry
 	record *catalog.Record
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of this one attempt
 	cancel context.CancelFunc
 
 	started time.Time
@@ -193,7 +193,7 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 	defer src.Close()
 
 	b := index.NewBuilder(&index.WriteOptions{Memory: e.cfg.Memory / int64(e.cfg.Indexings), Spill: e.cfg.Spill})
-	defer b.Close()
+	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
 	res, err := car.Scan(w.ctx, src, car.Options{
 		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.done.Store,
 	}, func(s *car.Section) error {
@@ -242,7 +242,7 @@ func (e *Engine) addInverted(ctx context.Context, id index.ID) error {
 	if err != nil {
 		return err
 	}
-	defer ix.Close()
+	defer func() { _ = ix.Close() }() // it was only read
 	return e.inverted.Add(ctx, id, multihashes(ix))
 }
 

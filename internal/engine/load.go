@@ -110,6 +110,7 @@ func (e *Engine) loaded(r *catalog.Record) lifecycle.Event {
 			return lifecycle.LoadedRecovering
 		case catalog.Destroy:
 			return lifecycle.LoadedDestroying
+		case catalog.NoIntent: // its state says it
 		}
 	}
 	switch r.State {

@@ -136,6 +136,7 @@ func (e *Engine) handle(n *node) {
 		e.release(n.of.(*Hold))
 	case whatPeek:
 		n.of.(*peek).look(e)
+	default: // whatStop asks for nothing, and whatDone comes by the other way
 	}
 }
 
@@ -179,7 +180,7 @@ func (e *Engine) call(en *entry, c *Call) {
 		return
 	}
 	ev := c.event
-	if ev == lifecycle.Acquire && en.machine.State == shard.Errored && e.due(en.record.Failure) {
+	if ev == lifecycle.Acquire && !c.ready && en.machine.State == shard.Errored && e.due(en.record.Failure) {
 		ev = lifecycle.AcquireRetry
 	}
 	e.event(en, ev, cause{call: c})
@@ -200,7 +201,7 @@ func (e *Engine) refuse(en *entry, c *Call) error {
 	switch {
 	case e.loop.broken != nil && (c.persists() || !indexed):
 		return e.readOnly()
-	case c.ready && !indexed && state != shard.Gone:
+	case c.ready && (state == shard.Registered || state == shard.Initializing || state == shard.Recovering):
 		return shard.ErrBusy
 	case c.near && state != shard.Gone && !e.local(en):
 		return shard.ErrRemote
@@ -238,6 +239,7 @@ func (e *Engine) gone(c *Call) {
 		if en.waiting[inOpeners].first == nil {
 			e.cutOpening(en)
 		}
+	default: // the machine does not count who waits there
 	}
 	e.settleDown(en)
 }
@@ -320,6 +322,7 @@ func (e *Engine) finish() {
 			e.settle(c, Outcome{Err: e.cfg.Closed})
 		case whatPeek:
 			n.of.(*peek).look(e)
+		default: // nobody waits for an answer to the others
 		}
 		n = next
 	}

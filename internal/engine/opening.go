@@ -23,7 +23,7 @@ type opening struct {
 	node   node
 	entry  *entry
 	record *catalog.Record
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of this one attempt
 	cancel context.CancelFunc
 	handle *local.Handle
 	err    error

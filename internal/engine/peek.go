@@ -107,6 +107,7 @@ func (s *Snapshot) rest(r *catalog.Record) {
 		s.State = shard.Recovering
 	case catalog.Destroy:
 		s.State = shard.Destroying
+	case catalog.NoIntent: // the state is that of the record
 	}
 }
 
@@ -180,6 +181,7 @@ func (e *Engine) yieldPage(ctx context.Context, records []*catalog.Record, errs 
 			s.rest(records[i])
 		case shard.Gone:
 			continue
+		default: // in memory, where the loop knows better than the record
 		}
 		if !yield(s, nil) {
 			return false

@@ -38,8 +38,9 @@ func (e *Engine) Candidates(ctx context.Context, mh multihash.Multihash, yield f
 func (e *Engine) Cached(id index.ID) (*local.Handle, bool) { return e.cache.Lookup(id) }
 
 // Handle returns the open shard whose index id is, pinned, opening it if need
-// be. The error wraps [shard.ErrUnknown] if no shard that is indexed and
-// healthy has this index. It waits for no indexing.
+// be. The error wraps [shard.ErrUnknown] if no shard has this index any more,
+// [shard.ErrBusy] or [shard.ErrFailed] if the shard is not healthy. It waits
+// only for an indexing that the opening itself finds to be due.
 func (e *Engine) Handle(ctx context.Context, id index.ID, near bool) (*local.Handle, func(), error) {
 	if h, ok := e.cache.Lookup(id); ok {
 		if near && !h.Local() {
@@ -54,14 +55,16 @@ func (e *Engine) Handle(ctx context.Context, id index.ID, near bool) (*local.Han
 	}
 	hold, err := e.Acquire(ctx, key, AcquireOptions{Ready: true, Near: near})
 	switch {
-	case errors.Is(err, shard.ErrBusy), errors.Is(err, shard.ErrFailed), errors.Is(err, shard.ErrDestroying):
+	case errors.Is(err, shard.ErrDestroying):
 		return nil, nil, fmt.Errorf("%w that is healthy with index %d", shard.ErrUnknown, id)
 	case err != nil:
 		return nil, nil, err
 	}
 	defer hold.Close()
+	// The shard may have been indexed again meanwhile. Then the handle has
+	// another index than was asked for, and that one decides.
 	h := hold.Handle()
-	if h.ID() != id || !h.Pin() {
+	if !h.Pin() {
 		return nil, nil, fmt.Errorf("%w with index %d", shard.ErrUnknown, id)
 	}
 	return h, nil, nil

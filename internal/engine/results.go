@@ -23,9 +23,9 @@ type outlet struct {
 // A parcel is an outcome under way to its sink.
 type parcel struct {
 	Outcome
-	ctx   context.Context
-	taken bool        // delivered, or taken back; guarded by outlets.mu
-	unsee func() bool // ends the watch over ctx
+	ctx   context.Context //nolint:containedctx // that of the call, which ends the delivery
+	taken bool            // delivered, or taken back; guarded by outlets.mu
+	unsee func() bool     // ends the watch over ctx
 }
 
 func newOutlets() outlets {

@@ -32,6 +32,7 @@ func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multiha
 		return nil
 	case settled:
 		return inv.settle(ctx, id)
+	case unknown: // to be read
 	}
 	g := gathering{inv: inv, id: id}
 	defer g.close()

@@ -35,6 +35,19 @@ func (m *Machine) Step(e Event) Effects {
 	return do
 }
 
+// Refused puts a machine with holders back to where the disk has the shard,
+// after [CommitFailed]: what led away from there was not written. Holders hold
+// on; healthy says whether the shard is indexed there.
+func (m *Machine) Refused(healthy bool) {
+	switch {
+	case m.Holders == 0:
+	case healthy:
+		m.State = shard.Serving
+	default:
+		m.State = shard.Draining
+	}
+}
+
 // Guard returns the event to look up when the engine reports e: the names of
 // some events say how many are left, which the machine counts.
 func (m *Machine) Guard(e Event) Event {
@@ -63,6 +76,7 @@ func (m *Machine) Guard(e Event) Event {
 		if m.Work != NoWork {
 			return Busy
 		}
+	default: // the name does not depend on a number
 	}
 	return e
 }
@@ -79,6 +93,7 @@ func (m *Machine) count(e Event, next shard.State, do Effects) {
 		m.Parked--
 	case Indexed, Failed, FailedBad, Remounted, RemountFailed, Replaced, ReplaceFailed:
 		m.Work = NoWork
+	default: // what it changes, its effects tell
 	}
 	// Work on the shard itself has to stop before the shard can go; work
 	// beside it is abandoned.

@@ -41,8 +41,9 @@ func (n node) sent(e Event) bool {
 		return n.flight || m.State == shard.Available || m.State == shard.Serving
 	case LoadedRegistered, LoadedAvailable, LoadedErrored, LoadedInitializing, LoadedRecovering, LoadedDestroying:
 		return m.State == shard.Gone && !n.flight
+	default: // calls, and a disk that fails, come at any time
+		return true
 	}
-	return true
 }
 
 // apply is what the engine does about e.
@@ -53,6 +54,7 @@ func (n node) apply(e Event) (node, Effects) {
 		n.flight = false
 	case LoadedAvailable, LoadedRecovering:
 		n.indexed = true
+	default: // its effects tell the rest
 	}
 	if do&(Forget|FailOpeners|ParkOpeners|Reload) != 0 {
 		n.flight = false // what it brings is stale
@@ -176,5 +178,27 @@ func BenchmarkStep(b *testing.B) {
 		m.Step(Acquire)
 		m.Step(Opened)
 		m.Step(Release)
+	}
+}
+
+// What was refused under holders is as if it had not been asked for.
+func TestRefused(t *testing.T) {
+	m := New()
+	for _, e := range []Event{LoadedAvailable, Acquire, Opened, DestroyWait, CommitFailed} {
+		m.Step(e)
+	}
+	if m.Refused(true); m.State != shard.Serving || m.Holders != 1 {
+		t.Errorf("a refused destroy: %+v", m)
+	}
+	if m.Step(Release); m.State != shard.Available {
+		t.Errorf("after the last release: %+v", m)
+	}
+	m.Step(Acquire)
+	if m.Refused(false); m.State != shard.Draining {
+		t.Errorf("a failure that is on disk: %+v", m)
+	}
+	idle := New()
+	if idle.Refused(true); idle.State != shard.Gone {
+		t.Errorf("without holders: %+v", idle)
 	}
 }

@@ -11,5 +11,5 @@ func descriptors() int {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil {
 		return 1024
 	}
-	return int(min(uint64(lim.Cur), enough))
+	return int(min(uint64(lim.Cur), enough)) //nolint:unconvert // of another type on some systems
 }

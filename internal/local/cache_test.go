@@ -96,13 +96,13 @@ func TestCacheEvictsNothingThatIsReadIfItCan(t *testing.T) {
 	second.check(t, 1)
 	three, _ := c.Lookup(3)
 	put(t, c, 4)
-	four, ok := c.Lookup(4)
+	_, ok := c.Lookup(4)
 	if c.Len() != 2 || ok {
 		t.Fatalf("Len = %d, and 4, which nobody reads, is there: %v", c.Len(), ok)
 	}
 	// Where all of them are read, the bound holds all the same.
 	fourth, _ := opened(t, 4)
-	four, _ = c.Put(fourth)
+	four, _ := c.Put(fourth)
 	if !four.Pin() {
 		t.Fatal("cannot pin")
 	}

@@ -53,7 +53,7 @@ func (p pinnedIndex) Len() int64 {
 
 // fileStream is a stream over a local source.
 type fileStream struct {
-	ctx      context.Context // the stream is made for one use, see [Handle.Stream]
+	ctx      context.Context //nolint:containedctx // the stream is made for one use, see [Handle.Stream]
 	h        *Handle
 	off, end int64
 }

@@ -34,7 +34,7 @@ func readRoots(ctx context.Context, src source, spec Spec) ([]cid.Cid, error) {
 // sourceReader reads a source from its first byte, under the context that it
 // was made with.
 type sourceReader struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the reader is made for one use
 	src source
 	off int64
 }

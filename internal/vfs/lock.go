@@ -37,7 +37,7 @@ func LockFolder(fsys FS, dir string) (io.Closer, error) {
 	lock, err := fsys.Lock(name)
 	if err != nil {
 		if isHeld(err) {
-			return nil, fmt.Errorf("%w: %s is held (%v)", ErrLocked, name, err)
+			return nil, fmt.Errorf("%w: %s is held (%v)", ErrLocked, name, err) //nolint:errorlint // the number would match fs.ErrPermission
 		}
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}

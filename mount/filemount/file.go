@@ -30,7 +30,7 @@ func (o *opened) ReadAt(p []byte, off int64) (int, error) {
 	want := min(int64(len(p)), o.size-off)
 	n, err := o.file.ReadAt(p[:want], off)
 	switch {
-	case err == io.EOF && int64(n) < want:
+	case errors.Is(err, io.EOF) && int64(n) < want:
 		err = fmt.Errorf("it had %d bytes when it was opened and ends at %d: %w", o.size, off+int64(n), io.ErrUnexpectedEOF)
 		return n, o.mount.fail("read", err)
 	case err != nil && !errors.Is(err, io.EOF):
@@ -51,7 +51,7 @@ func (o *opened) Close() error {
 
 // stream reads a file from one offset to another.
 type stream struct {
-	ctx     context.Context // governs this one stream, see [mount.Mount]
+	ctx     context.Context //nolint:containedctx // governs this one stream, see [mount.Mount]
 	file    *opened
 	at, end int64
 }

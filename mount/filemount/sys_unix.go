@@ -15,7 +15,7 @@ const openFlags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY
 // fileNumber is the inode: another one when another file has taken the place.
 func fileNumber(fi fs.FileInfo) uint64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return uint64(st.Ino) // of another type on some systems
+		return uint64(st.Ino) //nolint:unconvert // of another type on some systems
 	}
 	return 0
 }

@@ -237,8 +237,9 @@ func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 		f.flip(p[:n], off)
 		return n, err
 	}
-	n, err := 0, error(nil)
+	n := 0
 	if good := f.At - off; good > 0 {
+		var err error
 		if n, err = f.file.ReadAt(p[:good], off); err != nil {
 			return n, err
 		}

@@ -114,7 +114,7 @@ func (s *suite) twoStreams(ctx context.Context) error {
 	if err := readStream(whole(ctx, s.m), s.want, 4096); err != nil {
 		return fmt.Errorf("a second stream: %w", err)
 	}
-	if _, err := drain(first, s.want[len(half):], 4096); err != nil {
+	if err := drain(first, s.want[len(half):], 4096); err != nil {
 		return fmt.Errorf("a stream, after another was read: %w", err)
 	}
 	return nil

@@ -10,29 +10,29 @@ import (
 )
 
 // drain reads r to its end with a buffer of size bytes and holds what comes
-// against want, byte by byte as it comes. It returns how much was right, and
-// nil only for a proper end at the end of want.
-func drain(r io.Reader, want []byte, size int) (int, error) {
+// against want, byte by byte as it comes. It returns nil only for a proper end
+// at the end of want.
+func drain(r io.Reader, want []byte, size int) error {
 	at := 0
 	buf := make([]byte, size)
 	for {
 		n, err := r.Read(buf)
 		if got := buf[:n]; n > 0 {
 			if n > len(want)-at {
-				return at, fmt.Errorf("more than the %d bytes that there are", len(want))
+				return fmt.Errorf("more than the %d bytes that there are", len(want))
 			}
 			if i := differAt(got, want[at:at+n]); i >= 0 {
-				return at, fmt.Errorf("byte %d is %#02x, not %#02x", at+i, got[i], want[at+i])
+				return fmt.Errorf("byte %d is %#02x, not %#02x", at+i, got[i], want[at+i])
 			}
 			at += n
 		}
 		switch {
 		case err == io.EOF && at < len(want):
-			return at, fmt.Errorf("%w after %d of %d bytes", errShort, at, len(want))
+			return fmt.Errorf("%w after %d of %d bytes", errShort, at, len(want))
 		case err == io.EOF:
-			return at, nil
+			return nil
 		case err != nil:
-			return at, fmt.Errorf("after %d of %d bytes: %w", at, len(want), err)
+			return fmt.Errorf("after %d of %d bytes: %w", at, len(want), err)
 		}
 	}
 }
@@ -61,11 +61,11 @@ func readStream(open func() (io.ReadCloser, error), want []byte, size int) (err 
 			err = fmt.Errorf("close: %w", closed)
 		}
 	}()
-	if _, err := drain(r, want, size); err != nil {
+	if err := drain(r, want, size); err != nil {
 		return err
 	}
 	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		return fmt.Errorf("a Read after io.EOF gives %d bytes and %v", n, err)
+		return fmt.Errorf("a Read after io.EOF gives %d bytes and %v", n, err) //nolint:errorlint // err may be nil
 	}
 	return nil
 }
@@ -118,8 +118,8 @@ func readFile(f mount.File, want []byte) error {
 			}
 		}
 	}
-	if m, err := f.ReadAt(make([]byte, 1), -1); err == nil || err == io.EOF || m != 0 {
-		return fmt.Errorf("ReadAt at -1 gives %d bytes and %v", m, err)
+	if m, err := f.ReadAt(make([]byte, 1), -1); err == nil || err == io.EOF || m != 0 { //nolint:errorlint // a ReaderAt ends with io.EOF itself
+		return fmt.Errorf("ReadAt at -1 gives %d bytes and %v", m, err) //nolint:errorlint // err may be nil
 	}
 	return nil
 }
@@ -131,9 +131,9 @@ func readAt(f mount.File, want []byte, at, size int) error {
 	switch {
 	case got != due:
 		return fmt.Errorf("%d bytes instead of %d, and %w", got, due, orNil(err))
-	case got < size && err != io.EOF:
+	case got < size && err != io.EOF: //nolint:errorlint // a ReaderAt ends with io.EOF itself
 		return fmt.Errorf("it ends with %w, not io.EOF", orNil(err))
-	case err != nil && (err != io.EOF || at+got < len(want)):
+	case err != nil && (err != io.EOF || at+got < len(want)): //nolint:errorlint // the same
 		return err
 	}
 	if i := differAt(buf[:got], want[at:at+got]); i >= 0 {

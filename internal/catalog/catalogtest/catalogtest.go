@@ -163,21 +163,21 @@ func sameFailure(got, want *shard.Failure) error {
 		return fmt.Errorf("failure of %v after %d attempts, want %v, %d", got.At, got.Attempts, want.At, want.Attempts)
 	}
 	if got.Err.Error() != want.Err.Error() || got.Err.Op != want.Err.Op || got.Err.Key != want.Err.Key {
-		return fmt.Errorf("failure %q, want %q", got.Err, want.Err)
+		return fmt.Errorf("failure %q, want %q", got.Err.Error(), want.Err.Error())
 	}
 	for _, target := range []error{
 		shard.ErrFailed, shard.ErrSource, shard.ErrCAR, shard.ErrBlock, shard.ErrIndex, shard.ErrQuota,
 		context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(got.Err, target) != errors.Is(want.Err, target) {
-			return fmt.Errorf("failure matches %v: %t, want %t", target, errors.Is(got.Err, target), errors.Is(want.Err, target))
+			return fmt.Errorf("failure matches %s: %t, want %t", target.Error(), errors.Is(got.Err, target), errors.Is(want.Err, target))
 		}
 	}
 	var g, w *shard.Fault
 	errors.As(got.Err, &g)
 	errors.As(want.Err, &w)
 	if !reflect.DeepEqual(g, w) {
-		return fmt.Errorf("fault %+v, want %+v", g, w)
+		return fmt.Errorf("fault %+v, want %+v", g, w) //nolint:errorlint // either may be nil
 	}
 	return nil
 }

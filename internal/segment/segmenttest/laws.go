@@ -143,8 +143,8 @@ func (s *suite) listing() error {
 	if err == nil && !maps.Equal(before, after) {
 		err = fmt.Errorf("listed %v, want %v", after, before)
 	}
-	for range s.p.List(s.ctx, segment.Layer) {
-		break // must be possible
+	for _, first := range s.p.List(s.ctx, segment.Layer) {
+		return errors.Join(err, first) // to break off must be possible
 	}
 	return err
 }

@@ -1,0 +1,89 @@
+package dagstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/mount/filemount"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// R8: a new shard under the key of a destroyed one is held against what was
+// found in the old one. Damage is told of an indexing, not of a key.
+func TestR8FaultsGoWithTheShard(t *testing.T) {
+	r := newRig(t)
+	data := cartest.RandomV1(1, 20, 100)
+	blocks := cartest.Random(1, 20, 100)
+	forged := slices.Clone(data)
+	forged[len(forged)-1] ^= 1 // in the last block
+	faulty := func(key shard.Key, want int64) {
+		t.Helper()
+		if in := r.info(key); in.Faults != want || int64(len(in.Faulty)) != want {
+			t.Errorf("%q has %d faults, %v; want %d", key, in.Faults, in.Faulty, want)
+		}
+	}
+	r.register("a", r.putBytes("a.car", forged), nil)
+	for range 2 { // counts once
+		if _, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[19].CID); !errors.Is(err, shard.ErrBlock) {
+			t.Fatalf("a forged block: %v", err)
+		}
+	}
+	faulty("a", 1)
+	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	r.register("a", r.putBytes("b.car", data), nil)
+	r.has(blocks)
+	faulty("a", 0)
+}
+
+// A shard that a read finds to be another than was indexed is indexed again,
+// also if nothing of it but its open handle is in memory at that moment.
+func TestLostWhileForgotten(t *testing.T) {
+	for _, others := range []int{0, 3} {
+		t.Run(fmt.Sprintf("%d others", others), func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.Work.Handles = 1
+			r.reopen()
+			blocks := cartest.Random(1, 20, 100)
+			path := filepath.Join(t.TempDir(), "a.car")
+			if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m, err := filemount.New(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.register("a", m, nil)
+			r.acquire("a").Close()
+			r.await("a", shard.Available) // a holder would keep it from being indexed again
+			for i := range others {       // push it out of the loop's memory
+				key := shard.Key(fmt.Sprint("other ", i))
+				_, o := r.put(string(key), uint64(10+i), 5)
+				r.register(key, o, &RegisterOptions{Lazy: true})
+			}
+			if err := os.Truncate(path, 100); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[19].CID); !errors.Is(err, shard.ErrChanged) {
+				t.Errorf("get of what is cut off: %v", err)
+			}
+			r.await("a", shard.Errored)
+			if in := r.info("a"); in.Failure == nil || !errors.Is(in.Failure.Err, shard.ErrCAR) {
+				t.Errorf("info: %+v", in)
+			}
+			if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.store.Recover(r.ctx(), "a", nil); err != nil {
+				t.Fatal(err)
+			}
+			r.has(blocks)
+		})
+	}
+}
