@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // addOptions is how "add" was called.
@@ -81,6 +83,14 @@ func (o *addOptions) check(args []string) error {
 		return errors.New("--lazy reads no CAR now, --verify reads all of it: choose one")
 	case o.jobs < 1:
 		return fmt.Errorf("-j %d: it takes at least one", o.jobs)
+	}
+	if o.key != "" {
+		if err := shard.Key(o.key).Validate(); err != nil {
+			return err
+		}
+		if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+			return fmt.Errorf("%s is a folder: --key names a single CAR, --prefix is for many", showText(args[0]))
+		}
 	}
 	for _, glob := range o.include {
 		if _, err := path.Match(glob, ""); err != nil {

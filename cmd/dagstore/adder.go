@@ -8,18 +8,20 @@ import (
 	"sync"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
 
 // An outcome is how one item went.
 type outcome struct {
-	item item
-	plan string     // new, unchanged, changed, colliding or failed
-	info shard.Info // of the shard, as it is now; zero if there is none
-	size int64      // of the source; -1 if unknown
-	read int64      // bytes that a dry run would read
-	note string     // something that the person should know although nothing failed
-	err  error
+	item    item
+	plan    string     // new, unchanged, changed, colliding or failed
+	info    shard.Info // of the shard, as it is now; zero if there is none
+	size    int64      // of the source; -1 if unknown
+	version string     // likewise; "" if unknown
+	read    int64      // bytes that a dry run would read
+	notes   []string   // what the person should know although nothing failed
+	err     error
 }
 
 const (
@@ -36,7 +38,7 @@ type adder struct {
 	store  *dagstore.Store
 	opts   addOptions
 	report func(outcome) // called one at a time
-	size   func(int64)   // told the size of each source before it is added
+	size   func(int64)   // told the size of each source that no argument named, before it is added
 	begin  func(shard.Key)
 
 	planned map[shard.Key]string // by a dry run: the URL for each key so far
@@ -72,6 +74,7 @@ func (ad *adder) run(ctx context.Context, items iter.Seq[item]) (tally, error) {
 		})
 	}
 	workers.Wait()
+	t.cut = errors.Is(context.Cause(ctx), errStopped)
 	if parent.Err() != nil {
 		return t, parent.Err()
 	}
@@ -125,7 +128,7 @@ func (ad *adder) width() int {
 }
 
 // errStopped ends a run that was to end at the first failure.
-var errStopped = errors.New("stopped at the first failure (--fail-fast)")
+var errStopped = errors.New("stopped at the first failure (--fail-fast); what comes after it was not tried")
 
 // fatal is the error with which err ends the whole run, or nil.
 func (ad *adder) fatal(err error) error {
@@ -152,38 +155,71 @@ func itemError(err error) error {
 // add adds one item.
 func (ad *adder) add(ctx context.Context, it item) outcome {
 	o := outcome{item: it, plan: planFailed, size: -1, err: it.err}
+	ad.carry(ctx, &o)
 	if o.err == nil {
-		o.err = it.key.Validate()
+		o.notes = append(o.notes, notesOn(o.info)...)
+	} else if o.info.Key == "" && ad.store != nil && it.key.Validate() == nil {
+		// What was refused or has failed may be known all the same.
+		if info, err := ad.store.Info(context.WithoutCancel(ctx), it.key); err == nil {
+			o.info = info
+		}
 	}
-	if o.err != nil {
-		return o
-	}
-	if o.size, o.err = it.check(ctx); o.err != nil {
-		return o
-	}
-	ad.size(o.size)
-	if ad.opts.dryRun {
-		ad.foresee(ctx, &o)
-		return o
-	}
-	ad.begin(it.key)
-	ad.register(ctx, &o)
 	return o
 }
 
+// carry does the work of add and leaves in o how it went.
+func (ad *adder) carry(ctx context.Context, o *outcome) {
+	if o.err == nil {
+		o.err = o.item.key.Validate()
+	}
+	if o.err != nil {
+		return
+	}
+	var stat mount.Stat
+	stat, o.err = o.item.check(ctx)
+	o.size, o.version = stat.Size, stat.Version
+	if o.err != nil {
+		return
+	}
+	if o.item.listed {
+		ad.size(o.size)
+	}
+	if ad.opts.dryRun {
+		ad.foresee(ctx, o)
+		return
+	}
+	ad.begin(o.item.key)
+	ad.register(ctx, o)
+}
+
+// notesOn is what is worth saying of a shard that has been added.
+func notesOn(info shard.Info) (notes []string) {
+	if info.Faults > 0 {
+		note := badBlocks(info.Faults) + ": not served"
+		if len(info.Faulty) > 0 {
+			note += fmt.Sprintf("; the first: %v at offset %d", info.Faulty[0].Kind, info.Faulty[0].Offset)
+		}
+		notes = append(notes, note)
+	}
+	if info.Trailing {
+		notes = append(notes, "bytes follow the null padding at which the CAR ends; they are not read")
+	}
+	return notes
+}
+
 // check asks the source how it is, and holds that against what the list says.
-func (it *item) check(ctx context.Context) (size int64, err error) {
+func (it *item) check(ctx context.Context) (mount.Stat, error) {
 	stat, err := it.mount.Stat(ctx)
 	if err != nil {
-		return -1, err
+		return mount.Stat{Size: -1}, err
 	}
 	if it.size != nil && stat.Size >= 0 && *it.size != stat.Size {
-		return stat.Size, fmt.Errorf("%w: the list says %d bytes, it has %d", shard.ErrChanged, *it.size, stat.Size)
+		return stat, fmt.Errorf("%w: the list says %d bytes, it has %d", shard.ErrChanged, *it.size, stat.Size)
 	}
 	if it.etag != "" && stat.Version != "" && it.etag != stat.Version {
-		return stat.Size, fmt.Errorf("%w: the list says version %q, it is %q", shard.ErrChanged, it.etag, stat.Version)
+		return stat, fmt.Errorf("%w: the list says version %q, it is %q", shard.ErrChanged, it.etag, stat.Version)
 	}
-	return stat.Size, nil
+	return stat, nil
 }
 
 // register adds the item to the store and fills in the outcome.
@@ -212,7 +248,7 @@ func (ad *adder) register(ctx context.Context, o *outcome) {
 		o.info, err = ad.store.Info(ctx, key)
 	}
 	if err == nil && ad.opts.verify && o.info.Verified != shard.Full {
-		o.note = "it was indexed without --verify; to have its blocks hashed now, remove it and add it again"
+		o.notes = append(o.notes, "it was indexed without --verify; to have its blocks hashed now, remove it and add it again")
 	}
 	o.err = err
 	if err != nil && o.plan == planNew {
@@ -222,27 +258,59 @@ func (ad *adder) register(ctx context.Context, o *outcome) {
 
 // resume brings a shard that is registered already to where this command
 // would have brought it: what was cut off or put off is indexed now, what
-// failed is tried again. A source that has changed is an error.
+// failed is tried again, and a source that has changed is indexed again. With
+// --lazy no CAR is read, whatever has become of it.
 func (ad *adder) resume(ctx context.Context, o *outcome) error {
 	info, err := ad.store.Info(ctx, o.item.key)
 	if err != nil {
 		return err
+	}
+	if ad.opts.lazy {
+		ad.putOff(o, info)
+		return nil
 	}
 	switch info.State {
 	case shard.Errored, shard.Draining:
 		o.plan = planNew
 		err = ad.store.Recover(ctx, o.item.key, nil)
 	case shard.Registered, shard.Initializing, shard.Recovering:
-		if ad.opts.lazy {
-			return nil
-		}
 		o.plan = planNew
 		err = ad.await(ctx, o.item.key)
 	default:
-		if changed(info, o.size) {
+		if o.differs(info) {
 			o.plan = planChanged
-			err = fmt.Errorf("%w: it was indexed with %d bytes and has %d now; remove it and add it again", shard.ErrChanged, info.Bytes, o.size)
+			return ad.update(ctx, o)
 		}
+	}
+	if errors.Is(err, shard.ErrCAR) && info.Version == 0 {
+		// It has never been of use, so it goes as if it were added now.
+		if gone := ad.store.Destroy(ctx, o.item.key, nil); gone != nil {
+			err = errors.Join(err, gone)
+		}
+	}
+	return err
+}
+
+// putOff notes what "add" without --lazy would do about a shard.
+func (ad *adder) putOff(o *outcome, info shard.Info) {
+	switch {
+	case info.State == shard.Errored || info.State == shard.Draining:
+		o.notes = append(o.notes, "it has failed before; to try it again, add it without --lazy")
+	case o.differs(info):
+		o.plan = planChanged
+		o.notes = append(o.notes, "the source has changed since; it is indexed again when it is next used")
+	}
+}
+
+// update has a shard indexed again whose source has changed, which acquiring
+// it finds out by itself.
+func (ad *adder) update(ctx context.Context, o *outcome) error {
+	if err := ad.await(ctx, o.item.key); err != nil {
+		return err
+	}
+	info, err := ad.store.Info(ctx, o.item.key)
+	if err == nil && o.differs(info) {
+		err = fmt.Errorf("%w, and the store still has the index of what it was; remove it and add it again", shard.ErrChanged)
 	}
 	return err
 }
@@ -256,9 +324,13 @@ func (ad *adder) await(ctx context.Context, key shard.Key) error {
 	return accessor.Close()
 }
 
-// changed reports whether the source of an indexed shard has another size now.
-func changed(info shard.Info, size int64) bool {
-	return info.Version != 0 && size >= 0 && info.Bytes != size
+// differs reports whether the source is not what the shard was indexed from.
+func (o *outcome) differs(info shard.Info) bool {
+	if info.Version == 0 {
+		return false // it has not been indexed yet
+	}
+	return o.size >= 0 && info.Bytes != o.size ||
+		o.version != "" && info.Source != "" && info.Source != o.version
 }
 
 // foresee says what register would do, without doing it.
@@ -282,11 +354,12 @@ func (ad *adder) foresee(ctx context.Context, o *outcome) {
 		o.err = err
 	case info.URL != o.item.mount.URL():
 		o.plan = planColliding
+		o.info = info
 		o.err = fmt.Errorf("%w: it belongs to %s", shard.ErrKeyUsed, info.URL)
-	case changed(info, o.size):
+	case o.differs(info):
 		o.plan = planChanged
 		o.info = info
-		o.err = fmt.Errorf("%w: it was indexed with %d bytes and has %d now", shard.ErrChanged, info.Bytes, o.size)
+		o.read = o.size
 	default:
 		o.plan = planUnchanged
 		if info.Version == 0 {

@@ -36,7 +36,10 @@ func (a *app) resolved(ctx context.Context, arg string, f func(r *extract.Reader
 		if err == nil {
 			err = f(r, p, c)
 		}
-		return readError(err)
+		if err = readError(err); exitCode(err) == exitNotFound {
+			err = exitError(exitNotFound, fmt.Errorf("%w%s", err, unread(ctx, store)))
+		}
+		return err
 	})
 }
 

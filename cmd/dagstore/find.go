@@ -77,9 +77,34 @@ func (a *app) find(ctx context.Context, store *dagstore.Store, c cid.Cid, limit 
 		}
 	}
 	if found == 0 {
-		return exitError(exitNotFound, fmt.Errorf("no shard has the block %v", c))
+		return exitError(exitNotFound, fmt.Errorf("no shard has the block %v%s", c, unread(ctx, store)))
 	}
 	return nil
+}
+
+// manyUnread is where counting shards ends that are not indexed yet.
+const manyUnread = 1000
+
+// unread ends a message that something was not found: it may lie in a shard
+// that has not been indexed yet.
+func unread(ctx context.Context, store *dagstore.Store) string {
+	count := int64(0)
+	states := []shard.State{shard.Registered, shard.Initializing}
+	for _, err := range store.Shards(ctx, &dagstore.Filter{States: states}) {
+		if err != nil {
+			return "" // what was not found is more to the point
+		}
+		if count++; count > manyUnread {
+			return fmt.Sprintf(" (more than %d shards are not indexed yet)", manyUnread)
+		}
+	}
+	switch count {
+	case 0:
+		return ""
+	case 1:
+		return " (1 shard is not indexed yet)"
+	}
+	return fmt.Sprintf(" (%d shards are not indexed yet)", count)
 }
 
 // locationOf adds where the CARv1 payload begins in its file.

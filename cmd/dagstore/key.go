@@ -61,8 +61,10 @@ func escapeInvalid(s string) string {
 
 // showKey is a key as people are shown it: quoted if it holds anything that
 // a terminal would not print as it is, or that could be taken for a quoted key.
-func showKey(k shard.Key) string {
-	s := string(k)
+func showKey(k shard.Key) string { return showText(string(k)) }
+
+// showText is [showKey] for other names, as those of files.
+func showText(s string) string {
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
 			return strconv.Quote(s)

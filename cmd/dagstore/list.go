@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
@@ -33,24 +36,26 @@ type listEntry struct {
 	piece cid.Cid
 }
 
-// readList yields the entries of a list. A bad line gives an error with its
-// number, and the next line follows; an error of r ends the list.
-func readList(name string, r io.Reader) iter.Seq2[listEntry, error] {
+// readList yields the entries of a list, each with its line. A bad line gives
+// an error and what could be made of it, and the next line follows; an error
+// of r ends the list.
+func readList(r io.Reader) iter.Seq2[listEntry, error] {
 	return func(yield func(listEntry, error) bool) {
 		scanner := bufio.NewScanner(r)
 		scanner.Buffer(nil, maxListLine)
 		line := 0
 		for scanner.Scan() {
 			line++
-			text := bytes.TrimSpace(scanner.Bytes())
+			text := scanner.Bytes()
+			if line == 1 {
+				text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors begin a file with this mark
+			}
+			text = bytes.TrimSpace(text)
 			if len(text) == 0 {
 				continue
 			}
 			entry, err := parseEntry(text)
 			entry.line = line
-			if err != nil {
-				err = fmt.Errorf("%s, line %d: %w", name, line, err)
-			}
 			if !yield(entry, err) {
 				return
 			}
@@ -59,7 +64,7 @@ func readList(name string, r io.Reader) iter.Seq2[listEntry, error] {
 			if errors.Is(err, bufio.ErrTooLong) {
 				err = fmt.Errorf("it is longer than %d bytes; the rest of the list was not read", maxListLine)
 			}
-			yield(listEntry{line: line + 1}, fmt.Errorf("%s, line %d: %w", name, line+1, err))
+			yield(listEntry{line: line + 1}, err)
 		}
 	}
 }
@@ -73,16 +78,54 @@ func parseEntry(text []byte) (listEntry, error) {
 	if text[0] != '{' {
 		return listEntry{Mount: string(text)}, checkURL(string(text))
 	}
+	if halfPair(text) {
+		return listEntry{}, errors.New("a \\u escape in it is half of a surrogate pair, which no text has")
+	}
 	var entry listEntry
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&entry); err != nil {
-		return listEntry{}, err
+		return entry, err // with the fields that are right
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return entry, errors.New("there is more on the line after the object")
 	}
 	return entry, entry.check()
+}
+
+// halfPair reports whether a JSON text has an escape of a UTF-16 surrogate
+// without its other half: the decoder would replace it without a word, and two
+// keys would become one. Only strings have backslashes.
+func halfPair(text []byte) bool {
+	for len(text) > 0 {
+		r, n := escape(text)
+		text = text[n:]
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		low, n := escape(text)
+		if utf16.DecodeRune(r, low) == unicode.ReplacementChar {
+			return true
+		}
+		text = text[n:]
+	}
+	return false
+}
+
+// escape is the code unit of the \u escape at the beginning of text, or 0 for
+// anything else, and the length of what it saw.
+func escape(text []byte) (rune, int) {
+	switch {
+	case len(text) == 0:
+		return 0, 0
+	case text[0] != '\\':
+		return 0, 1
+	case len(text) >= 6 && text[1] == 'u':
+		if unit, err := strconv.ParseUint(string(text[2:6]), 16, 16); err == nil {
+			return rune(unit), 6
+		}
+	}
+	return 0, min(2, len(text))
 }
 
 // check tells what is wrong with the fields of e, and parses its piece CID.

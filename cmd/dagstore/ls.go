@@ -79,5 +79,9 @@ func summary(info shard.Info) string {
 	case info.Version == 0:
 		return info.URL
 	}
-	return fmt.Sprintf("%s, %s", plural(info.Sections, "block"), showBytes(info.Bytes))
+	text := fmt.Sprintf("%s, %s", plural(info.Sections, "block"), showBytes(info.Bytes))
+	if info.Faults > 0 {
+		text += ", " + badBlocks(info.Faults)
+	}
+	return text
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -58,6 +59,8 @@ func TestScripts(t *testing.T) {
 			"concat":   concat,
 			"envsubst": envsubst,
 			"odd":      odd,
+			"flip":     flip,
+			"esc":      esc,
 		},
 	})
 }
@@ -153,6 +156,31 @@ func odd(ts *testscript.TestScript, neg bool, args []string) {
 	for i, name := range []string{"50%", "a b#c?d", "caf\xe9", "new\nline", "\x1b[31mred", "日本"} {
 		ts.Check(os.WriteFile(filepath.Join(dir, name+".car"), carOf("b"+strconv.Itoa(i)), 0o666))
 	}
+}
+
+// flip changes a byte of a text in a file:
+//
+//	flip FILE TEXT
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip file text")
+	}
+	before := ts.ReadFile(args[0])
+	after := strings.Replace(before, args[1], "#"+args[1][1:], 1)
+	if after == before {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o666))
+}
+
+// esc makes a bad CAR whose name begins with an escape sequence:
+//
+//	esc FOLDER
+func esc(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: esc folder")
+	}
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "\x1b[31m.car"), []byte("bad"), 0o666))
 }
 
 // setcid sets a variable to the CID of a raw block:

@@ -19,7 +19,8 @@ type shardObject struct {
 	Bytes       int64    `json:"bytes"`       // of the source
 	Roots       []string `json:"roots"`
 	Mount       string   `json:"mount"`
-	Verified    string   `json:"verified"` // none, sampled or full
+	Verified    string   `json:"verified"`         // none, sampled or full
+	Faults      int64    `json:"faults,omitempty"` // bad blocks, which are not served
 	Error       string   `json:"error,omitempty"`
 
 	// Of "add --dry-run" alone: new, unchanged, changed, colliding or failed.
@@ -38,6 +39,7 @@ func objectOf(info shard.Info) shardObject {
 		Roots:       make([]string, len(info.Roots)),
 		Mount:       info.URL,
 		Verified:    verifiedName(info.Verified),
+		Faults:      info.Faults,
 	}
 	for i, root := range info.Roots {
 		o.Roots[i] = root.String()
@@ -117,6 +119,9 @@ func showBytes(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
 }
+
+// badBlocks is "1 bad block" or "3 bad blocks".
+func badBlocks(n int64) string { return plural(n, "bad block") }
 
 // plural is "1 block" or "3 blocks".
 func plural(n int64, noun string) string {

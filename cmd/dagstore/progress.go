@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"iter"
 	"os"
 	"sync"
 	"time"
@@ -80,15 +81,36 @@ func (p *progress) begin(key shard.Key) {
 	p.underWay[key] = true
 }
 
-// end tells that a shard is done with, well or not.
-func (p *progress) end(key shard.Key, size int64) {
+// survey tells the sizes of items ahead of the work on them, so that the time
+// that is left can be told. It ends with ctx.
+func (p *progress) survey(ctx context.Context, items iter.Seq[item]) {
+	for it := range items {
+		if ctx.Err() != nil {
+			return
+		}
+		if it.err != nil {
+			continue
+		}
+		if stat, err := it.mount.Stat(ctx); err == nil {
+			p.expect(stat.Size)
+		}
+	}
+}
+
+// end tells that a shard is done with, well or not; read is false if it was
+// not read after all.
+func (p *progress) end(key shard.Key, size int64, read bool) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.underWay, key)
-	p.done += max(size, 0)
+	if read {
+		p.done += max(size, 0)
+	} else {
+		p.expected -= max(size, 0)
+	}
 }
 
 // hide clears the bar's line, so that another line can be printed there.
@@ -130,7 +152,7 @@ func (p *progress) draw() {
 	partly := p.partly()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.expected == 0 {
+	if p.expected <= 0 {
 		return
 	}
 	p.bar.ChangeMax64(p.expected)

@@ -41,6 +41,11 @@ func (a *app) addTo(ctx context.Context, store *dagstore.Store, args []string, o
 		begin:   r.bar.begin,
 		planned: make(map[shard.Key]string),
 	}
+	if r.bar != nil {
+		ahead, stop := context.WithCancel(ctx)
+		defer stop()
+		go r.bar.survey(ahead, a.sources(args, opts).named())
+	}
 	t, err := ad.run(ctx, a.sources(args, opts).items())
 	r.bar.stop()
 	r.summary(t)
@@ -66,26 +71,28 @@ type reporter struct {
 	out    *bufio.Writer
 	outErr error // the first failure to write results
 
-	added, unchanged int
-	bytes            int64 // that a dry run would read
+	added, updated, unchanged int
+	bytes                     int64 // that a dry run would read
 }
 
 func (r *reporter) report(o outcome) {
-	r.bar.end(o.item.key, o.size)
+	r.bar.end(o.item.key, o.size, o.plan != planUnchanged)
 	r.bar.hide()
 	switch {
 	case o.err != nil:
 	case o.plan == planUnchanged:
 		r.unchanged++
+	case o.plan == planChanged:
+		r.updated++
 	default:
 		r.added++
 	}
 	r.bytes += o.read
 	if o.err != nil && !r.app.jsonOut {
-		r.app.notef("%s: %v", o.item.name, plainly(o.err))
+		r.app.notef("%s: %v", showText(o.item.name), plainly(o.err))
 	}
-	if o.note != "" {
-		r.app.notef("%s: %s", o.item.name, o.note)
+	for _, note := range o.notes {
+		r.app.notef("%s: %s", showText(o.item.name), note)
 	}
 	err := r.line(o)
 	if err == nil {
@@ -117,7 +124,7 @@ func (r *reporter) line(o outcome) error {
 // showName is the item's key or, where it has none, what the person called it.
 func showName(o outcome) string {
 	if o.item.key == "" {
-		return o.item.name
+		return showText(o.item.name)
 	}
 	return showKey(o.item.key)
 }
@@ -129,14 +136,15 @@ func showSize(size int64) string {
 	return showBytes(size)
 }
 
-// objectOfOutcome is what --json prints about an item. One that failed and
-// was not kept is Gone, the state of what was never registered.
+// objectOfOutcome is what --json prints about an item: the shard that has its
+// key, or, where there is none, the item in the state Gone.
 func objectOfOutcome(o outcome, dryRun bool) shardObject {
 	info := o.info
 	if info.Key == "" {
 		info.Key = o.item.key
 		info.State = shard.Gone
 		info.Bytes = max(o.size, 0)
+		info.URL = o.item.url
 		if o.item.mount != nil {
 			info.URL = o.item.mount.URL()
 		}
@@ -168,8 +176,16 @@ func plainly(err error) error {
 func (r *reporter) summary(t tally) {
 	switch {
 	case r.dryRun:
-		r.app.notef("%d to add, %d unchanged, %d that would fail; %s to read", r.added, r.unchanged, t.failed, showBytes(r.bytes))
+		r.app.notef("%d to add, %s%d unchanged, %d that would fail; %s to read", r.added, r.updates("to update"), r.unchanged, t.failed, showBytes(r.bytes))
 	case t.failed == 0 && t.done > 0: // else the error has the counts
-		r.app.notef("%d added, %d unchanged", r.added, r.unchanged)
+		r.app.notef("%d added, %s%d unchanged", r.added, r.updates("updated"), r.unchanged)
 	}
+}
+
+// updates counts the changed sources, which are too rare to tell of none.
+func (r *reporter) updates(what string) string {
+	if r.updated == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s, ", r.updated, what)
 }

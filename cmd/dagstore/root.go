@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -67,7 +68,21 @@ func (a *app) jsonFlag(cmd *cobra.Command) {
 // notef says something to the person, on standard error.
 func (a *app) notef(format string, args ...any) {
 	text := strings.TrimPrefix(fmt.Sprintf(format, args...), "dagstore: ") // as the errors of the library begin
-	fmt.Fprintln(a.stderr, "dagstore: "+text)
+	fmt.Fprintln(a.stderr, "dagstore: "+harmless(text))
+}
+
+// harmless escapes what would steer a terminal, as names of files in errors
+// may. Ends of lines stay: some errors have several lines.
+func harmless(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			fmt.Fprintf(&b, `\x%02x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // finish reports err and returns the exit code.

@@ -35,6 +35,9 @@ that, as "add" does, and what is indexed is served.
 It listens on this machine's loopback address alone unless --listen names
 another one. SIGINT or SIGTERM stops it cleanly, with exit code 0.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkListen(listen); err != nil {
+				return exitError(exitUsage, err)
+			}
 			ctx := cmd.Context()
 			return a.withStore(ctx, true, &dagstore.Config{Logger: a.logger(slog.LevelWarn)}, func(store *dagstore.Store) error {
 				return a.serve(ctx, store, listen, args)
@@ -43,6 +46,18 @@ another one. SIGINT or SIGTERM stops it cleanly, with exit code 0.`,
 	}
 	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address and port; port 0 takes any free one")
 	return cmd
+}
+
+// checkListen tells what is wrong with an address before anything is opened.
+func checkListen(listen string) error {
+	_, port, err := net.SplitHostPort(listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %q: %w", listen, err)
+	}
+	return nil
 }
 
 // serve answers requests until ctx ends, which is its regular end.

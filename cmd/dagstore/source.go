@@ -20,10 +20,12 @@ import (
 
 // An item is one CAR to add.
 type item struct {
-	name  string // what the person calls it: a path, a URL, a line of a list
-	key   shard.Key
-	mount mount.Mount
-	err   error // why there is nothing to add
+	name   string // what the person calls it: a path, a URL, a line of a list
+	key    shard.Key
+	mount  mount.Mount
+	url    string // as a list gives it; the mount may be nil
+	listed bool   // it is of a list
+	err    error  // why there is nothing to add
 
 	size   *int64 // as the list claims it
 	etag   string // likewise
@@ -59,6 +61,14 @@ func (s *sources) items() iter.Seq[item] {
 	}
 }
 
+// named yields what the arguments name, without the list, which can be read
+// only once.
+func (s *sources) named() iter.Seq[item] {
+	only := *s
+	only.list = ""
+	return only.items()
+}
+
 // argument yields what one argument names; false: no more is wanted.
 func (s *sources) argument(arg string, yield func(item) bool) bool {
 	if isURL(arg) {
@@ -87,7 +97,9 @@ func (s *sources) fromFolder(root string, yield func(item) bool) bool {
 	}
 	stopped := false
 	// The callback turns every error into an item, so WalkDir itself returns none.
-	_ = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+	// It would not walk into a root that is a symbolic link itself; with a
+	// separator behind it, the link's name means the folder.
+	_ = filepath.WalkDir(root+string(filepath.Separator), func(file string, entry fs.DirEntry, err error) error {
 		var it item
 		switch {
 		case err != nil:
@@ -162,7 +174,7 @@ func (s *sources) fromList(yield func(item) bool) {
 		r = f
 	}
 	saidIndex := false
-	for entry, err := range readList(name, r) {
+	for entry, err := range readList(r) {
 		if entry.Index != "" && !saidIndex {
 			saidIndex = true
 			s.notef(`%s, line %d: "index" is not used: this version always reads the CAR itself`, name, entry.line)
@@ -176,9 +188,10 @@ func (s *sources) fromList(yield func(item) bool) {
 func (s *sources) fromEntry(list string, e listEntry, err error) item {
 	name := fmt.Sprintf("%s, line %d", list, e.line)
 	if err != nil {
-		return item{name: name, key: shard.Key(e.Key), err: err}
+		return item{name: name, key: shard.Key(e.Key), url: e.Mount, err: err}
 	}
 	it := s.fromURL(name, e.Mount, e.Key)
+	it.url, it.listed = e.Mount, true
 	it.size, it.etag, it.piece, it.pin, it.labels = e.Size, e.ETag, e.piece, e.Pin, e.Labels
 	return it
 }

@@ -10,6 +10,7 @@ type tally struct {
 	done   int // unchanged ones included
 	failed int
 	dry    bool // nothing was to be done
+	cut    bool // it was ended before all were tried
 	code   int  // what the failed ones agree on; exitFailed if they do not
 }
 
@@ -34,6 +35,8 @@ func (t *tally) err() error {
 		return nil
 	case t.dry:
 		return exitError(t.exit(), fmt.Errorf("%d of %d would fail", t.failed, t.done+t.failed))
+	case t.cut:
+		return exitError(t.exit(), fmt.Errorf("%d failed, %d done, the rest was not tried", t.failed, t.done))
 	case t.done > 0:
 		return exitError(t.exit(), fmt.Errorf("%d of %d failed, the rest is done", t.failed, t.done+t.failed))
 	case t.failed == 1:

@@ -58,7 +58,7 @@ func TestParsePathInAnyBase(t *testing.T) {
 			if base == multibase.Identity {
 				continue // raw bytes: nothing that can be typed
 			}
-			s, err := c.StringOfBase(multibase.Encoding(base))
+			s, err := c.StringOfBase(base)
 			if err != nil {
 				t.Fatal(err)
 			}
