@@ -163,14 +163,14 @@ func TestLawsCanBeBroken(t *testing.T) {
 
 func TestEveryStateIsReachedAndCanEnd(t *testing.T) {
 	reach := func(from shard.State) map[shard.State]bool {
-		seen, todo := map[shard.State]bool{from: true}, []shard.State{from}
-		for len(todo) > 0 {
-			s := todo[0]
-			todo = todo[1:]
+		seen, queue := map[shard.State]bool{from: true}, []shard.State{from}
+		for len(queue) > 0 {
+			s := queue[0]
+			queue = queue[1:]
 			for e := range numEvents {
 				if next, do := look(s, e); !do.Has(Reload) && !seen[next] {
 					seen[next] = true
-					todo = append(todo, next)
+					queue = append(queue, next)
 				}
 			}
 		}

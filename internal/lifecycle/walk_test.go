@@ -125,11 +125,11 @@ func TestWalk(t *testing.T) {
 		n   node
 		way []Event
 	}
-	seen, todo := map[node]bool{}, []step{{n: node{m: New()}}}
+	seen, queue := map[node]bool{}, []step{{n: node{m: New()}}}
 	met := map[shard.State]map[Event]bool{}
-	for len(todo) > 0 {
-		at := todo[0]
-		todo = todo[1:]
+	for len(queue) > 0 {
+		at := queue[0]
+		queue = queue[1:]
 		if seen[at.n] {
 			continue
 		}
@@ -158,7 +158,7 @@ func TestWalk(t *testing.T) {
 				continue // the next event is that of a load, on a new machine
 			}
 			if next.small() {
-				todo = append(todo, step{next, way})
+				queue = append(queue, step{next, way})
 			}
 		}
 	}

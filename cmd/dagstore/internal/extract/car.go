@@ -30,10 +30,10 @@ import (
 // early, and nothing in it says so. If it is the root, nothing was written.
 func (r *Reader) CAR(ctx context.Context, root cid.Cid, w io.Writer) error {
 	seen := cid.NewSet()
-	todo := []cid.Cid{root}
-	for len(todo) > 0 {
-		c := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	queue := []cid.Cid{root}
+	for len(queue) > 0 {
+		c := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
 		if !seen.Visit(c) {
 			continue
 		}
@@ -57,7 +57,7 @@ func (r *Reader) CAR(ctx context.Context, root cid.Cid, w io.Writer) error {
 			}
 		}
 		slices.Reverse(below) // the last one pushed is the next one written
-		todo = append(todo, below...)
+		queue = append(queue, below...)
 	}
 	return nil
 }
