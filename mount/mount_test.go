@@ -130,7 +130,8 @@ func TestRegistry(t *testing.T) {
 
 // A password that does not belong into a URL does not get into a log.
 func TestErrorsHoldNoCredential(t *testing.T) {
-	for _, url := range []string{"//ann:secret@host/x", "ftp://ann:secret@host/x", "secret", "/secret:x", "mem://ann:secret@host/x#y"} {
+	for _, url := range []string{"//ann:secret@host/x", "ftp://ann:secret@host/x", "secret", "/secret:x", "mem://ann:secret@host/x#y",
+		"mem://host/x#access_token=secret", "mem://host/x#bytes=secret-1"} {
 		reg, _ := newCar()
 		if _, err := reg.Open(url); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", url, err)

@@ -94,17 +94,18 @@ func fragment(offset, length int64) string {
 }
 
 // parseFragment is the inverse of fragment, without its "#". It takes the
-// canonical spelling only.
+// canonical spelling only. Its errors do not repeat s: a fragment may hold a
+// token of access.
 func parseFragment(s string) (offset, length int64, err error) {
 	rest, ok := strings.CutPrefix(s, "bytes=")
 	first, last, ok2 := strings.Cut(rest, "-")
 	if !ok || !ok2 {
-		return 0, 0, fmt.Errorf("%w: the only fragment is \"bytes=FIRST-LAST\", not %q", ErrURL, clip(s))
+		return 0, 0, fmt.Errorf("%w: the only fragment is \"bytes=FIRST-LAST\", and this is another", ErrURL)
 	}
 	from, ok := parseOffset(first)
 	to, ok2 := parseOffset(last)
 	if !ok || !ok2 || to < from || to == math.MaxInt64 {
-		return 0, 0, fmt.Errorf("%w: fragment %q is no run of bytes", ErrURL, clip(s))
+		return 0, 0, fmt.Errorf("%w: its fragment is no run of bytes", ErrURL)
 	}
 	return from, to - from + 1, nil
 }
@@ -113,13 +114,4 @@ func parseFragment(s string) (offset, length int64, err error) {
 func parseOffset(s string) (int64, bool) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil && strconv.FormatInt(n, 10) == s && n >= 0
-}
-
-// clip keeps an error short, whatever it quotes.
-func clip(s string) string {
-	const most = 64
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -114,7 +114,7 @@ const (
 	BadContainer                      // CARv2 offsets that are out of range or overlap
 	NotCAR                            // something else under the name of a CAR
 	BadHash                           // bytes that do not match the CID
-	BadCID                            // unknown hash function, wrong digest length, oversized identity
+	BadCID                            // unknown or weak hash function, wrong digest length, oversized identity
 	BadEntry                          // an index entry that leads to something else
 )
 

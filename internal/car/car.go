@@ -40,9 +40,11 @@ type Options struct {
 	Verify bool
 
 	// Size is that of the source in bytes, if it is known: at most 0 if not.
-	// A source that ends earlier or goes on longer is reported as such, and
-	// lengths that cannot be true are refused before anything is read. That
-	// the index of a CARv2 would lie behind the end is noticed only with it.
+	// A source that ends earlier or goes on longer is reported as such as far
+	// as it is read: not where a CARv2 has an index, which is not read, nor
+	// where Result.Unread counts. Lengths that cannot be true are refused before
+	// anything is read. That the index of a CARv2 would lie behind the end is
+	// noticed only with it.
 	Size int64
 
 	// KeepRoots is how many roots the Header holds at most; the others are

@@ -259,6 +259,10 @@ func TestCheck(t *testing.T) {
 	checkFault(t, "short digest", Check(cid.NewCidV1(cid.Raw, short), 5, data), shard.BadCID, 5)
 	checkFault(t, "unknown hash", Check(cid.NewCidV1(cid.Raw, unknown), 5, data), shard.BadCID, 5)
 	checkFault(t, "long identity", Check(cartest.Identity(long).CID, 5, long), shard.BadCID, 5)
+	// Whoever wants to can find other bytes with the same digest.
+	for _, weak := range []uint64{multihash.MURMUR3X64_64, multihash.BLAKE2B_MIN, multihash.MD5} {
+		checkFault(t, multihash.Codes[weak], Check(cartest.Sum(cid.Raw, weak, data).CID, 5, data), shard.BadCID, 5)
+	}
 
 	block := cartest.RandomBlock(1, 1, 1000)
 	if n := testing.AllocsPerRun(100, func() { _ = Check(block.CID, 0, block.Data) }); n != 0 {

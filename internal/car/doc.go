@@ -17,10 +17,10 @@
 //     Scan stops with a [*shard.Fault] that wraps [shard.ErrCAR], and nothing
 //     of what it emitted may be used.
 //   - One block is at fault: its CID is impossible, its hash function unknown
-//     or, where bodies are hashed, its bytes are others than its CID says. The
-//     section is counted and listed in [Result], it is not emitted, and its
-//     neighbours are untouched: the length of the section is framing, its CID
-//     is not.
+//     or of digests under 160 bits or, where bodies are hashed, its bytes are
+//     others than its CID says. The section is counted and listed in [Result],
+//     it is not emitted, and its neighbours are untouched: the length of the
+//     section is framing, its CID is not.
 //   - The source is at fault: it cannot be read, or ends before the size it
 //     announced. Then the error is no Fault and wraps [shard.ErrSource]; the
 //     same CAR may be good when it is read again.

@@ -1,6 +1,7 @@
 package car
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -52,6 +53,7 @@ func FuzzParseSection(f *testing.F) {
 	f.Add(cartest.AppendBlock(nil, goodBlocks[0]))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ParseSection(9, data, 0)
+		asScanned(t, data, s, err)
 		if err != nil {
 			if _, isFault := errors.AsType[*shard.Fault](err); !isFault && (!errors.Is(err, io.ErrUnexpectedEOF) || len(data) >= MaxHead) {
 				t.Errorf("%v for %d bytes", err, len(data))
@@ -66,4 +68,20 @@ func FuzzParseSection(f *testing.F) {
 			t.Errorf("%x is no CID, or has not the multihash %x", s.CID, s.Multihash())
 		}
 	})
+}
+
+// asScanned compares what ParseSection finds at the beginning of data with what
+// a scan does, unless the data is cut short: only a scan minds that.
+func asScanned(t *testing.T, data []byte, s Section, err error) {
+	t.Helper()
+	at := int64(len(goodHeader))
+	got := collect(bytes.NewReader(join(goodHeader, data)), Options{})
+	if len(got.sections) > 0 && got.sections[0].Offset == at {
+		want := got.sections[0]
+		if err != nil || want.Head != s.Head || want.Size != s.Size || want.Code != s.Code || !bytes.Equal(want.CID, s.CID) {
+			t.Errorf("a scan finds %+v, ParseSection %+v, %v", want, s, err)
+		}
+	} else if err == nil && int64(s.Head)+s.Size <= int64(len(data)) {
+		t.Errorf("a scan does not find %+v: %v, %v", s, got.res.Faulty, got.err)
+	}
 }

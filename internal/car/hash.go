@@ -14,8 +14,9 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// minDigest is the shortest digest of a hash function whose digests may have
-// any length: 160 bits, as IPFS asks for elsewhere.
+// minDigest is the shortest digest that says anything, but for an identity:
+// 160 bits, as IPFS asks for elsewhere. Other bytes with a shorter one are
+// found by whoever looks for them. Checksums and MD5 are left out by this.
 const minDigest = 20
 
 // Check hashes data and compares it with c. Data that is something else gives
@@ -57,6 +58,7 @@ const (
 	hashGood hashProblem = iota
 	hashUnknown
 	hashLength
+	hashWeak
 	hashIdentity
 )
 
@@ -66,6 +68,8 @@ func (p hashProblem) detail(code uint64, n int) string {
 		return fmt.Sprintf("unknown hash function 0x%x", code)
 	case hashLength:
 		return fmt.Sprintf("a digest of %d bytes is none of %s", n, multihash.Codes[code])
+	case hashWeak:
+		return fmt.Sprintf("%s has digests of %d bytes, the least is %d", multihash.Codes[code], n, minDigest)
 	case hashIdentity:
 		return fmt.Sprintf("identity CID of %d bytes of data, the most is %d", n, maxDigest)
 	default:
@@ -121,6 +125,8 @@ func (h *hashes) digestProblem(code uint64, n int) hashProblem {
 		return hashUnknown
 	case n < size.min || n > size.max:
 		return hashLength
+	case n < minDigest:
+		return hashWeak
 	default:
 		return hashGood
 	}

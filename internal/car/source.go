@@ -176,9 +176,18 @@ func (s *source) readSome(p []byte) (n int, err error) {
 		n, err = s.r.Read(p)
 	}
 	if err == io.EOF && pos+int64(n) < s.size { //nolint:errorlint // a Reader ends with io.EOF itself
-		err = fmt.Errorf("it ends after %d of %d bytes: %w", pos+int64(n), s.size, io.ErrUnexpectedEOF)
+		err = s.short(pos, n)
 	}
 	return n, err
+}
+
+// short is the error of a read at pos that came upon the end after n bytes,
+// before the size of the source. After a jump the end may lie anywhere before.
+func (s *source) short(pos int64, n int) error {
+	if s.at != nil && n == 0 {
+		return fmt.Errorf("it has nothing there, and should have %d bytes: %w", s.size, io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("it ends after %d of %d bytes: %w", pos+int64(n), s.size, io.ErrUnexpectedEOF)
 }
 
 // failed says that and where r failed. A source that knows better than "cannot

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -99,6 +101,10 @@ func TestChangingFiles(t *testing.T) {
 				if !errors.Is(err, shard.ErrSource) || !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, shard.ErrCAR) {
 					t.Fatalf("%s shrunk to %d of %d, %s: %v", name, cut, size, how.name, err)
 				}
+				var at int64 // a body was jumped over: it ends somewhere before
+				if n, _ := fmt.Sscanf(lastPart(err, "it ends after "), "%d", &at); n == 1 && at != cut {
+					t.Fatalf("%s shrunk to %d of %d, %s: %v", name, cut, size, how.name, err)
+				}
 			}
 		}
 		for _, how := range readings(append(bytes.Clone(file), "\x00and more"...), Options{}) {
@@ -108,6 +114,12 @@ func TestChangingFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// lastPart returns what follows sep in the text of err.
+func lastPart(err error, sep string) string {
+	_, after, _ := strings.Cut(err.Error(), sep)
+	return after
 }
 
 func TestSourceErrorsPassThrough(t *testing.T) {

@@ -31,14 +31,22 @@ func (o *opened) ReadAt(p []byte, off int64) (int, error) {
 	n, err := o.file.ReadAt(p[:want], off)
 	switch {
 	case errors.Is(err, io.EOF) && int64(n) < want:
-		err = fmt.Errorf("it had %d bytes when it was opened and ends at %d: %w", o.size, off+int64(n), io.ErrUnexpectedEOF)
-		return n, o.mount.fail("read", err)
+		return n, o.mount.fail("read", o.cut(off, n))
 	case err != nil && !errors.Is(err, io.EOF):
 		return n, o.mount.fail("read", err)
 	case want < int64(len(p)):
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// cut says that the file has become shorter. Where it ends is known only if
+// the read came upon n bytes before that.
+func (o *opened) cut(off int64, n int) error {
+	if n == 0 {
+		return fmt.Errorf("it had %d bytes when it was opened and none at %d now: %w", o.size, off, io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("it had %d bytes when it was opened and ends at %d now: %w", o.size, off+int64(n), io.ErrUnexpectedEOF)
 }
 
 // Close implements [io.Closer].

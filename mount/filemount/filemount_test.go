@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -242,8 +243,11 @@ func TestTruncatedWhileRead(t *testing.T) {
 		t.Errorf("the stream gives %d bytes more and %v", len(got), err)
 	}
 	for off, want := range map[int64]int{0: 300, 250: 50, 300: 0, 900: 0} {
-		if n, err := file.ReadAt(make([]byte, 1000), off); n != want || !errors.Is(err, io.ErrUnexpectedEOF) {
+		n, err := file.ReadAt(make([]byte, 1000), off)
+		if n != want || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("ReadAt at %d gives %d bytes and %v", off, n, err)
+		} else if n == 0 && strings.Contains(err.Error(), "ends at") {
+			t.Errorf("ReadAt at %d claims to know where the file ends: %v", off, err)
 		}
 	}
 }

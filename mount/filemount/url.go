@@ -38,14 +38,16 @@ func formatURL(path string, windows bool) string {
 	return "file:///" + mount.EscapePath(path)
 }
 
-// parseURL is the inverse of formatURL; the path may not be clean yet.
+// parseURL is the inverse of formatURL; the path may not be clean yet. Its
+// errors do not repeat the URL, which may hold a credential that does not
+// belong there.
 func parseURL(url string, windows bool) (string, error) {
 	rest, ok := strings.CutPrefix(url, "file:")
 	if !ok {
-		return "", fmt.Errorf("%w: it does not begin with \"file:\": %q", mount.ErrURL, url)
+		return "", fmt.Errorf("%w: it does not begin with \"file:\"", mount.ErrURL)
 	}
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		return "", fmt.Errorf("%w: a %q in a path is written %%%X: %q", mount.ErrURL, rest[i], rest[i], url)
+		return "", fmt.Errorf("%w: a %q in a path is written %%%X", mount.ErrURL, rest[i], rest[i])
 	}
 	host, path := "", rest
 	if authority, ok := strings.CutPrefix(rest, "//"); ok {
@@ -57,43 +59,45 @@ func parseURL(url string, windows bool) (string, error) {
 	}
 	host, err := mount.UnescapePath(host)
 	if err != nil {
-		return "", fmt.Errorf("%w: %q", err, url)
+		return "", err
 	}
 	path, err = mount.UnescapePath(path)
 	if err != nil {
-		return "", fmt.Errorf("%w: %q", err, url)
+		return "", err
 	}
 	switch {
 	case path == "" || path[0] != '/':
-		return "", fmt.Errorf("%w: its path is not absolute: %q", mount.ErrURL, url)
+		return "", fmt.Errorf("%w: its path is not absolute", mount.ErrURL)
 	case strings.IndexByte(host, 0) >= 0 || strings.IndexByte(path, 0) >= 0:
-		return "", fmt.Errorf("%w: it holds a zero byte: %q", mount.ErrURL, url)
+		return "", fmt.Errorf("%w: it holds a zero byte", mount.ErrURL)
 	case strings.EqualFold(host, "localhost"):
 		host = ""
 	}
 	if windows {
-		return windowsPath(host, path, url)
+		return windowsPath(host, path)
 	}
 	if host != "" {
-		return "", fmt.Errorf("%w: it names another host: %q", mount.ErrURL, url)
+		return "", fmt.Errorf("%w: it names another host", mount.ErrURL)
 	}
 	return path, nil
 }
 
 // windowsPath joins what stands in a URL to a path with a drive or a share.
-func windowsPath(host, path, url string) (string, error) {
+func windowsPath(host, path string) (string, error) {
 	path = strings.ReplaceAll(path, "/", `\`)
+	if share, ok := strings.CutPrefix(path, `\\`); host == "" && ok && share != "" && share[0] != '\\' {
+		host, path, _ = strings.Cut(share, `\`) // file:////host/share, as some write it
+		path = `\` + path
+	}
 	switch {
-	case strings.ContainsAny(host, `/\`):
-		return "", fmt.Errorf("%w: bad host: %q", mount.ErrURL, url)
+	case strings.ContainsAny(host, `/\:`): // with a colon it is ann:secret@host
+		return "", fmt.Errorf("%w: no host is called so", mount.ErrURL)
 	case host != "":
 		return `\\` + strings.ToLower(host) + path, nil
-	case strings.HasPrefix(path, `\\`) && len(path) > 2 && path[2] != '\\':
-		return path, nil // file:////host/share, as some write it
 	case isDrive(path[1:]) && len(path) > 3 && path[3] == '\\':
 		return strings.ToUpper(path[1:2]) + path[2:], nil
 	}
-	return "", fmt.Errorf("%w: its path has neither a drive nor a host: %q", mount.ErrURL, url)
+	return "", fmt.Errorf("%w: its path has neither a drive nor a host", mount.ErrURL)
 }
 
 // isDrive reports whether path begins with a letter and a colon.

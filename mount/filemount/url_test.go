@@ -143,3 +143,18 @@ func roundTrip(t *testing.T, name string) {
 		t.Fatalf("%q: %v, %v", clean, again, err)
 	}
 }
+
+// A password that does not belong into a URL does not get into a log.
+func TestErrorsHoldNoCredential(t *testing.T) {
+	for _, windows := range []bool{false, true} {
+		for _, url := range []string{
+			"//ann:secret@host/x", "file://ann:secret@nas", "file:ann:secret@nas/x", "file://nas/x?token=secret",
+			"file://nas/x#secret", "file://ann:secret@nas/%zz", "file://ann:secret@nas%00/x", "file:///x/secret%00",
+			"file://ann:secret@nas/x", "file://ann%3Asecret@nas/x",
+		} {
+			if path, err := parseURL(url, windows); !errors.Is(err, mount.ErrURL) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%q, windows %v: %q, %v", url, windows, path, err)
+			}
+		}
+	}
+}

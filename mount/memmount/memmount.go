@@ -59,18 +59,19 @@ func (s *Set) Delete(name string) {
 
 // Open is the opener of "mem" URLs: "mem:" and the name, percent-escaped. What
 // is not escaped canonically is taken and spelt canonically by the Mount; a
-// query wraps [mount.ErrURL]. The name need not be in the set yet.
+// query wraps [mount.ErrURL]. The name need not be in the set yet. An error does
+// not repeat the URL, which may hold a credential that does not belong there.
 func (s *Set) Open(url string) (mount.Mount, error) {
 	name, ok := strings.CutPrefix(url, "mem:")
 	if !ok {
-		return nil, fmt.Errorf("%w: it does not begin with \"mem:\": %q", mount.ErrURL, url)
+		return nil, fmt.Errorf("%w: it does not begin with \"mem:\"", mount.ErrURL)
 	}
 	if i := strings.IndexAny(name, "?#"); i >= 0 {
-		return nil, fmt.Errorf("%w: a %q in a name is written %%%X: %q", mount.ErrURL, name[i], name[i], url)
+		return nil, fmt.Errorf("%w: a %q in a name is written %%%X", mount.ErrURL, name[i], name[i])
 	}
 	name, err := mount.UnescapePath(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q", err, url)
+		return nil, err
 	}
 	return &memory{set: s, name: name}, nil
 }

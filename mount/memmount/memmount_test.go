@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/dagstore/dagstore/mount"
@@ -106,4 +107,14 @@ func FuzzURL(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A password that does not belong into a URL does not get into a log.
+func TestErrorsHoldNoCredential(t *testing.T) {
+	var cars memmount.Set
+	for _, url := range []string{"//ann:secret@host/x", "mem://ann:secret@host/x?y", "mem://host/x?token=secret", "mem://ann:secret@host/%zz"} {
+		if _, err := cars.Open(url); !errors.Is(err, mount.ErrURL) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
 }
