@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math/bits"
 
@@ -91,7 +92,7 @@ func decodeFooter(b *[footerSize]byte, size int64) (f footer, crc uint32, ours b
 		return footer{}, 0, true, damaged(at, "the footer's checksum is wrong")
 	}
 	if le.Uint16(b[52:]) != version {
-		return footer{}, 0, true, ErrVersion
+		return footer{}, 0, true, fmt.Errorf("%w: index format %d, this program reads %d", ErrVersion, le.Uint16(b[52:]), version)
 	}
 	f = footer{
 		standard: int64(le.Uint64(b[0:])),

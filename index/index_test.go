@@ -188,6 +188,10 @@ func TestSpill(t *testing.T) {
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder to spill to: %v", err)
 	}
+	// It lacks that record at least, so it must not come out as a whole file.
+	if _, err := b.WriteTo(t.Context(), io.Discard, identity); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("WriteTo after a failed spill: %v", err)
+	}
 }
 
 func sha(i int) multihash.Multihash {

@@ -226,7 +226,16 @@ func TestErrors(t *testing.T) {
 	if !errors.Is(err, ErrSpill) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder to spill to: %v", err)
 	}
-	if err := s.All(t.Context(), func([]byte) error { return nil }); err != nil && !errors.Is(err, ErrSpill) {
+	// What came of the rows is not known, so nothing of the pool works any more,
+	// also where a row would still fit.
+	other, err := p.Sorter(1)
+	if err == nil {
+		_, err = other.Row(0)
+	}
+	if !errors.Is(err, ErrSpill) {
+		t.Errorf("Row of another Sorter after a failed spill: %v", err)
+	}
+	if err := s.All(t.Context(), func([]byte) error { return nil }); !errors.Is(err, ErrSpill) {
 		t.Errorf("All after a failed spill: %v", err)
 	}
 	if err := p.Close(); err != nil {

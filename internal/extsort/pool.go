@@ -103,11 +103,19 @@ func (p *Pool) Close() error {
 	return p.spill.remove()
 }
 
+// usable returns why the pool cannot be used any more, or nil.
+func (p *Pool) usable() error {
+	if p.closed {
+		return ErrClosed
+	}
+	return p.failed
+}
+
 // reserve makes room for want more bytes: if they would exceed the budget,
 // everything is spilled, and every bucket is empty afterwards.
 func (p *Pool) reserve(want int64) error {
-	if p.closed {
-		return ErrClosed
+	if err := p.usable(); err != nil {
+		return err
 	}
 	if p.used == 0 || p.used+want+p.largest*pairCost <= p.memory {
 		return nil

@@ -169,10 +169,13 @@ func (s *Sorter) drop(b *bucket) {
 // last of its pool: no Sorter takes rows any more.
 func (s *Sorter) All(ctx context.Context, yield func(row []byte) error) error {
 	p := s.pool
-	if p.closed || s.buckets == nil {
-		return ErrClosed
+	err := p.usable()
+	if err == nil && s.buckets == nil {
+		err = ErrClosed
 	}
-	var err error
+	if err != nil {
+		return err
+	}
 	if p.spill == nil {
 		err = s.inMemory(ctx, yield)
 		for i := range s.buckets {

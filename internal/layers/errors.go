@@ -21,7 +21,8 @@ const (
 	OpRemove Op = "remove"
 )
 
-// An Error is a failure of one layer. It wraps [index.ErrDamaged] when the
+// An Error is a failure of one layer: if a merge could not read a layer, of that
+// one and not of the one that it was writing. It wraps [index.ErrDamaged] when the
 // layer's bytes are not what was written, [index.ErrVersion] when another
 // version wrote them, and otherwise what the file system or the catalogue said.
 type Error struct {

@@ -2,6 +2,7 @@ package layers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,10 +53,12 @@ func (inv *Inverted) Flush(ctx context.Context) error {
 }
 
 // flushTables flushes what an earlier flush left, and then the active table.
+// What comes meanwhile waits for the next flush, so that it is no layer of its own.
 func (inv *Inverted) flushTables(ctx context.Context) error {
-	for range 2 {
-		t, err := inv.freeze()
-		if err != nil {
+	for left := true; left; {
+		var t *table
+		var err error
+		if t, left, err = inv.freeze(); err != nil {
 			return err
 		}
 		if t == nil {
@@ -68,23 +71,23 @@ func (inv *Inverted) flushTables(ctx context.Context) error {
 	return inv.purge(ctx)
 }
 
-// freeze returns the table to flush: the one that is frozen already, or the
+// freeze returns the table to flush: the one that an earlier flush left, or the
 // active one, for which there is a new one then; or nil if both are empty.
-func (inv *Inverted) freeze() (*table, error) {
+func (inv *Inverted) freeze() (t *table, left bool, err error) {
 	inv.gate.Lock()
 	defer inv.gate.Unlock()
 	v, err := inv.acquire()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer v.release()
 	if v.frozen != nil {
-		return v.frozen, nil
+		return v.frozen, true, nil
 	}
 	if v.active.empty() {
-		return nil, nil
+		return nil, false, nil
 	}
-	return v.active, inv.swap(func(old *view) *view {
+	return v.active, false, inv.swap(func(old *view) *view {
 		return inv.newView(inv.newTable(), old.active, slices.Clone(old.layers), old.dead.Load())
 	})
 }
@@ -160,10 +163,11 @@ func (inv *Inverted) writeLayer(ctx context.Context, ids *roaring.Bitmap, rows f
 	want, err := inv.fillLayer(ctx, sink, ids, rows)
 	if err != nil || want.Entries == 0 {
 		_ = sink.Abort() // the first error says more
-		if err != nil {
-			return nil, &Error{OpWrite, n, err}
+		var source *Error
+		if err != nil && !errors.As(err, &source) { // else it is of a layer that was read
+			err = &Error{OpWrite, n, err}
 		}
-		return nil, nil
+		return nil, err
 	}
 	want.N = n
 	l, err := openLayer(ctx, inv.cfg.Files, n, inv.keyCheck)

@@ -183,6 +183,38 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// What comes while a flush is at work waits for the next one: it would be a
+// layer of its own each time.
+func TestFlushMakesOneLayer(t *testing.T) {
+	d := newDisk()
+	var inv *Inverted
+	late := index.ID(100)
+	cfg := d.config()
+	cfg.Commit = func(ctx context.Context, c Change) error {
+		late++
+		return errors.Join(d.commit(ctx, c), d.register(inv, late, span(0, 3)))
+	}
+	inv = mustOpen(t, d, cfg)
+	must(t, d.register(inv, 1, span(0, 300)))
+	must(t, inv.Flush(t.Context()))
+	if s := inv.Stats(); s.Layers != 1 || s.MemShards != 1 {
+		t.Errorf("%d layers and %d shards in memory, want 1 and 1", s.Layers, s.MemShards)
+	}
+	mustFind(t, inv, 2, 101, 1)
+	// What an earlier flush left does not count.
+	d.mu.Lock()
+	d.failAt = d.ops + 1
+	d.mu.Unlock()
+	if err := inv.Flush(t.Context()); !errors.Is(err, errIO) {
+		t.Fatalf("Flush on a bad disk: %v", err)
+	}
+	must(t, d.register(inv, 2, span(0, 3)))
+	must(t, inv.Flush(t.Context()))
+	if d.pending[2] {
+		t.Error("what was added before Flush is still pending")
+	}
+}
+
 func TestClose(t *testing.T) {
 	d := newDisk()
 	inv, err := d.start(d.config(), nil)

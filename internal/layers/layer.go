@@ -22,6 +22,7 @@ type layer struct {
 	parts []part
 	ids   *roaring.Bitmap // never changed
 
+	spoiled  atomic.Bool  // a merge found it damaged, and would find it so again
 	refs     atomic.Int64 // views that hold it
 	obsolete bool         // out of the list: to be removed once closed; written before the last view goes
 }

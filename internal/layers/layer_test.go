@@ -245,16 +245,43 @@ func TestDamageIsToldBesideTheRest(t *testing.T) {
 	if !errors.Is(err, index.ErrDamaged) || !errors.As(err, &e) || e.Layer != 2 || !slices.Equal(got, []index.ID{0}) {
 		t.Errorf("found %v, %v; want 0 and damage of layer 2", got, err)
 	}
-	if got, err := inv.Find(nil, block(3), 1); err == nil && !slices.Equal(got, []index.ID{0}) {
+	// Who found what it wanted is served.
+	if got, err := inv.Find(nil, block(3), 1); err != nil || !slices.Equal(got, []index.ID{0}) {
 		t.Errorf("found %v, %v", got, err)
 	}
-	// It cannot be merged away either.
-	must(t, d.destroy(inv, 1))
-	must(t, d.destroy(inv, 0))
-	for range 2 {
-		if _, err := inv.Merge(t.Context()); err != nil && !errors.Is(err, index.ErrDamaged) {
-			t.Errorf("Merge: %v", err)
+}
+
+// A damaged layer cannot be merged away. The error names it, and not the layer
+// that was being written, and the layers beside it are merged nevertheless.
+func TestDamagedLayerIsNotMerged(t *testing.T) {
+	d := newDisk()
+	inv := mustOpen(t, d, d.config())
+	for id := range index.ID(2*fanIn - 1) {
+		must(t, d.register(inv, id, span(0, 5)))
+		must(t, inv.Flush(t.Context()))
+	}
+	const bad = 2
+	d.files[bad][0] ^= 1
+	var e *Error
+	if _, err := inv.Merge(t.Context()); !errors.Is(err, index.ErrDamaged) || !errors.As(err, &e) || e.Layer != bad || e.Op != OpRead {
+		t.Fatalf("Merge: %v; want the damage of layer %d", err, bad)
+	}
+	for inv.MergeDue() {
+		if did, err := inv.Merge(t.Context()); err != nil || !did {
+			t.Fatalf("Merge of the others: %v, %v", did, err)
 		}
+	}
+	if s := inv.Stats(); s.Layers != 2 {
+		t.Errorf("%d layers, want the damaged one and that of all others", s.Layers)
+	}
+	got, err := inv.Find(nil, block(3), 0)
+	if want := []index.ID{6, 5, 4, 3, 2, 0}; !errors.Is(err, index.ErrDamaged) || !slices.Equal(got, want) {
+		t.Errorf("found %v, %v; want %v and damage", got, err, want)
+	}
+	// It is not rewritten without its dead either.
+	must(t, d.destroy(inv, 1))
+	if inv.MergeDue() {
+		t.Error("a merge of the damaged layer alone is due")
 	}
 }
 

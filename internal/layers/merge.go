@@ -3,6 +3,7 @@ package layers
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"runtime/debug"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -26,7 +27,8 @@ func (inv *Inverted) MergeDue() bool {
 // are few layers, whatever came before. Merges wait for each other, and nobody
 // waits for a merge. The old files are removed when the last reader is done
 // with them, by the next Flush, Merge or Close. After an error nothing has
-// changed.
+// changed, but that a layer which proved damaged is left out from then on, until
+// the index is opened again.
 func (inv *Inverted) Merge(ctx context.Context) (bool, error) {
 	if err := inv.merging.lock(ctx); err != nil {
 		return false, err
@@ -72,16 +74,21 @@ func (inv *Inverted) mergeOne(ctx context.Context) (bool, error) {
 // pick returns the layers of v to merge next.
 func (inv *Inverted) pick(v *view) []*layer {
 	dead := v.dead.Load()
-	sizes := make([]size, len(v.layers))
-	for i, l := range v.layers {
-		sizes[i].entries = l.Entries
-		if !dead.IsEmpty() {
-			sizes[i].rotten = l.ids.AndCardinality(dead)*rottenPart > l.ids.GetCardinality()
+	sound := make([]*layer, 0, len(v.layers))
+	sizes := make([]size, 0, len(v.layers))
+	for _, l := range v.layers {
+		if l.spoiled.Load() {
+			continue
 		}
+		s := size{entries: l.Entries}
+		if !dead.IsEmpty() {
+			s.rotten = l.ids.AndCardinality(dead)*rottenPart > l.ids.GetCardinality()
+		}
+		sound, sizes = append(sound, l), append(sizes, s)
 	}
 	var group []*layer
 	for _, i := range pick(sizes) {
-		group = append(group, v.layers[i])
+		group = append(group, sound[i])
 	}
 	return group
 }
@@ -150,7 +157,11 @@ const readAhead = 256
 func (r *rowReader) next() (bool, error) {
 	if len(r.rows) == 0 {
 		if err := r.fill(); err != nil {
-			return false, &Error{OpRead, r.layer.N, readFault(err)}
+			err = readFault(err)
+			if errors.Is(err, index.ErrDamaged) {
+				r.layer.spoiled.Store(true)
+			}
+			return false, &Error{OpRead, r.layer.N, err}
 		}
 		if len(r.rows) == 0 {
 			return false, nil

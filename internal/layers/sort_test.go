@@ -63,6 +63,35 @@ func TestSpool(t *testing.T) {
 	}
 }
 
+// A key that is lost on the way would be a block that is never found.
+func TestDamagedSpool(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"changed": func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt([]byte{1, 2, 3}, 803)
+			return errors.Join(err, f.Close())
+		},
+		"cut between keys": func(path string) error { return os.Truncate(path, 1600) },
+		"cut within a key": func(path string) error { return os.Truncate(path, 1603) },
+		"empty":            func(path string) error { return os.Truncate(path, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpool(t.TempDir(), 100)
+			defer s.close()
+			for i := range 350 {
+				must(t, s.add(uint64(i)*spread))
+			}
+			must(t, damage(s.file.Name()))
+			if err := s.sorted(func(uint64) error { return nil }); !errors.Is(err, errSpool) {
+				t.Errorf("sorted = %v, want an error of the spool", err)
+			}
+		})
+	}
+}
+
 // Keys at both ends of the table, so that some go round its end.
 func TestTableIsSorted(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))

@@ -4,10 +4,16 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
 )
+
+// errSpool says that the keys read back are not those that were written.
+var errSpool = errors.New("layers: the file of sorted keys was changed while it was used")
 
 // A spool sorts keys in bounded memory: runs of them are sorted and written to
 // a temporary file, and merged when they are read.
@@ -20,8 +26,11 @@ type spool struct {
 	runs    []extent
 }
 
-// An extent is where a run lies in the file.
-type extent struct{ offset, size int64 }
+// An extent is where a run lies in the file, and its checksum.
+type extent struct {
+	offset, size int64
+	crc          uint32
+}
 
 // runBuffer is how much of each run is in memory while runs are merged.
 const runBuffer = 64 << 10
@@ -69,7 +78,8 @@ func (s *spool) spill() error {
 	if n := len(s.runs); n > 0 {
 		at = s.runs[n-1].offset + s.runs[n-1].size
 	}
-	out := bufio.NewWriterSize(s.file, 1<<20)
+	crc := crc32.New(castagnoli)
+	out := bufio.NewWriterSize(io.MultiWriter(s.file, crc), 1<<20)
 	var b [8]byte
 	for _, key := range s.run {
 		binary.LittleEndian.PutUint64(b[:], key)
@@ -80,7 +90,7 @@ func (s *spool) spill() error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	s.runs = append(s.runs, extent{at, int64(len(s.run)) * 8})
+	s.runs = append(s.runs, extent{at, int64(len(s.run)) * 8, crc.Sum32()})
 	s.run = s.run[:0]
 	return nil
 }
@@ -103,29 +113,48 @@ func (s *spool) sorted(do func(key uint64) error) error {
 	return s.merge(do)
 }
 
-func (s *spool) merge(do func(key uint64) error) error {
-	type head struct {
-		key uint64
-		in  *bufio.Reader
-	}
-	var heads []head
-	// next reads the next key of run i, and takes the run out at its end.
-	next := func(i int) error {
-		var b [8]byte
-		_, err := io.ReadFull(heads[i].in, b[:])
-		if errors.Is(err, io.EOF) {
-			heads = slices.Delete(heads, i, i+1)
-			return nil
+// A runReader reads one run.
+type runReader struct {
+	key  uint64 // where it stands
+	in   *bufio.Reader
+	left int64 // bytes after key
+	sum  hash.Hash32
+	want uint32
+}
+
+func (s *spool) reader(run extent) *runReader {
+	sum := crc32.New(castagnoli)
+	file := io.TeeReader(io.NewSectionReader(s.file, run.offset, run.size), sum)
+	return &runReader{in: bufio.NewReaderSize(file, runBuffer), left: run.size, sum: sum, want: run.crc}
+}
+
+// next moves to the next key, or returns false after the last.
+func (r *runReader) next() (bool, error) {
+	if r.left == 0 {
+		if r.sum.Sum32() != r.want {
+			return false, errSpool
 		}
-		heads[i].key = binary.LittleEndian.Uint64(b[:])
-		return err
+		return false, nil
 	}
+	var b [8]byte
+	if _, err := io.ReadFull(r.in, b[:]); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, fmt.Errorf("%w: %w", errSpool, err)
+	} else if err != nil {
+		return false, err
+	}
+	r.key = binary.LittleEndian.Uint64(b[:])
+	r.left -= int64(len(b))
+	return true, nil
+}
+
+func (s *spool) merge(do func(key uint64) error) error {
+	var heads []*runReader
 	for _, run := range s.runs {
-		in := bufio.NewReaderSize(io.NewSectionReader(s.file, run.offset, run.size), runBuffer)
-		heads = append(heads, head{in: in})
-		if err := next(len(heads) - 1); err != nil {
+		r := s.reader(run)
+		if _, err := r.next(); err != nil { // a run is never empty
 			return err
 		}
+		heads = append(heads, r)
 	}
 	var last uint64
 	for first := true; len(heads) > 0; first = false {
@@ -142,8 +171,10 @@ func (s *spool) merge(do func(key uint64) error) error {
 			}
 		}
 		last = key
-		if err := next(low); err != nil {
+		if more, err := heads[low].next(); err != nil {
 			return err
+		} else if !more {
+			heads = slices.Delete(heads, low, low+1)
 		}
 	}
 	return nil

@@ -44,9 +44,10 @@ type Mapping struct {
 }
 
 // Open maps the file at path and closes it again. Where the platform has no
-// mappings the file is kept open, and ReadAt reads it.
+// mappings the file is kept open, and ReadAt reads it. What is no regular file
+// is refused with [fs.ErrInvalid], a pipe too: nobody waits for its writer.
 func Open(path string) (*Mapping, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, openFlags, 0)
 	if err != nil {
 		return nil, err
 	}

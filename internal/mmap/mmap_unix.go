@@ -8,6 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openFlags opens a pipe without waiting for its writer, and a terminal
+// without making it ours.
+const openFlags = os.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+
 func mapFile(fd uintptr, size int) ([]byte, error) {
 	data, err := unix.Mmap(int(fd), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {

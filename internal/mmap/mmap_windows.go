@@ -7,6 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+const openFlags = os.O_RDONLY
+
 func mapFile(fd uintptr, size int) ([]byte, error) {
 	section, err := windows.CreateFileMapping(windows.Handle(fd), nil, windows.PAGE_READONLY, 0, 0, nil)
 	if err != nil {
