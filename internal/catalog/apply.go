@@ -59,7 +59,8 @@ func (e *Embedded) Reserve(ctx context.Context, n uint32) (uint32, error) {
 }
 
 // room waits until Pebble is no longer behind with its work. It looks only
-// when the log was rotated since it last looked.
+// when the log was rotated since it last looked. A disk on which that work
+// fails again and again breaks the catalogue: nobody would be told otherwise.
 func (e *Embedded) room(ctx context.Context) error {
 	for {
 		rotations := e.rotations.Load()
@@ -71,6 +72,9 @@ func (e *Embedded) room(ctx context.Context) error {
 		e.full = m.MemTable.Size > e.memory || m.Levels[0].Sublevels > maxSublevels
 		if !e.full {
 			return nil
+		}
+		if err := e.compact.stuck(); err != nil {
+			e.fence.breakWith(fmt.Errorf("tables cannot be compacted: %w", err))
 		}
 		select {
 		case <-e.progress:

@@ -97,7 +97,7 @@ func reseal(key shard.Key, value []byte, change func([]byte) []byte) []byte {
 func TestLaterVersion(t *testing.T) {
 	r := lazy(1)
 	good := encode(t, r, 0)
-	for what, at := range map[string]int{"version": offVersion, "flags": offFlags} {
+	for what, at := range map[string]int{"version": offVersion, "flags": offFlags, "state": offState, "intent": offIntent} {
 		value := reseal(r.Key, good, func(b []byte) []byte { b[at] |= 0x80; return b })
 		if _, err := decodeRecord(r.Key, value); !errors.Is(err, ErrVersion) || !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", what, err)
@@ -174,7 +174,7 @@ func TestSentinels(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	for in, want := range map[string]string{"": "", "abc": "abc", "abcd": "abc", "aбд": "aб", "ббб": "б"} {
+	for in, want := range map[string]string{"": "", "abc": "abc", "abcd": "abc", "aбд": "aб", "ббб": "б", "\x80\x80\x80\x80": "\x80\x80\x80"} {
 		if got := clip(in, 3); got != want {
 			t.Errorf("clip(%q) = %q, want %q", in, got, want)
 		}

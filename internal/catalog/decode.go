@@ -71,6 +71,9 @@ func parseRecord(key shard.Key, value []byte) (*Record, error) {
 		Index:    IndexRef{ID: index.ID(binary.LittleEndian.Uint32(body[offIndex:]))},
 		Facts:    Facts{Trailing: flags&flagTrailing != 0},
 	}
+	if !stored(r.State) || r.Intent > Destroy {
+		return nil, fmt.Errorf("%w: state %d, intent %d", ErrVersion, body[offState], body[offIntent])
+	}
 	if err := parseFields(r, body[headSize:]); err != nil {
 		return nil, err
 	}

@@ -128,13 +128,14 @@ func (e *Embedded) shutdown() {
 	e.fence.release()
 	e.turn <- struct{}{} // kept: nobody commits any more
 	e.users.Wait()
-	err := e.view.release()
+	var err error
 	if e.wedged {
-		// Pebble holds locks that its Close would wait for, for ever. Nothing
-		// can be lost: what was acknowledged is synced.
-		err = errors.Join(err, fmt.Errorf("%w: cannot be closed", ErrBroken))
+		// Pebble holds locks that its Close would wait for, for ever, and so
+		// would that of a snapshot. Nothing can be lost: what was acknowledged
+		// is synced.
+		err = fmt.Errorf("%w: cannot be closed", ErrBroken)
 	} else {
-		err = errors.Join(err, e.db.Close())
+		err = errors.Join(e.view.release(), e.db.Close())
 	}
 	if cause := e.fence.cause(); cause != nil && err != nil {
 		// What Pebble says of its own bookkeeping behind a broken fence is of

@@ -19,7 +19,8 @@ var (
 	ErrVersion = errors.New("catalog: written by another version")
 	ErrDamaged = errors.New("catalog: damaged") // of a record, comes as a [*DamagedError]
 
-	// ErrBroken says that the disk refused a write. From then on the folder
+	// ErrBroken says that the disk refused a write, or has refused to give back
+	// what is on it until there was no room left for more. From then on the folder
 	// is as if the machine had stopped at that moment: every later Apply and
 	// Reserve gives this error, and nothing is written until the catalogue is
 	// opened again. Reads go on and do not see the batch that was refused. It may

@@ -122,13 +122,15 @@ func (d *decoder) failure(key shard.Key) *shard.Failure {
 	}
 }
 
-// clip cuts s to n bytes, between two characters.
+// clip cuts s to n bytes, between two characters if there are any.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	for back := range min(n+1, utf8.UTFMax) {
+		if utf8.RuneStart(s[n-back]) {
+			return s[:n-back]
+		}
 	}
 	return s[:n]
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/dagstore/dagstore/internal/vfs"
 )
 
-// retryPause is how long the making of a table is held up on a broken disk.
-// Pebble repeats a failed flush at once and for ever.
+// retryPause is how long the making of a table is held up on a broken disk, and
+// the next compaction after one that failed. Pebble repeats a failed flush and
+// a failed compaction at once and for ever.
 const retryPause = time.Second
 
 // A fence stands between Pebble and the disk. Pebble cannot go on when its log

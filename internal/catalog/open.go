@@ -37,6 +37,10 @@ const (
 	maxSublevels = 24
 	outOfReach   = 1 << 20
 
+	// maxFailures is how many compactions may fail in a row before a commit
+	// that waits for one is told so.
+	maxFailures = 3
+
 	// openFiles bounds the tables that are kept open.
 	openFiles = 256
 
@@ -165,9 +169,12 @@ func (e *Embedded) options(cfg Config) *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				e.log.Error("catalogue: a table is damaged", "path", info.Path, "error", info.Details)
 			},
-			WALCreated:    func(pebble.WALCreateInfo) { e.rotations.Add(1) },
-			FlushEnd:      func(pebble.FlushInfo) { e.wake() },
-			CompactionEnd: func(pebble.CompactionInfo) { e.wake() },
+			WALCreated: func(pebble.WALCreateInfo) { e.rotations.Add(1) },
+			FlushEnd:   func(pebble.FlushInfo) { e.wake() },
+			CompactionEnd: func(info pebble.CompactionInfo) {
+				e.compact.ended(info.Err)
+				e.wake()
+			},
 		},
 	}
 	o.Experimental.CompactionScheduler = e.compact

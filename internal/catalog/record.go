@@ -116,14 +116,17 @@ func (r *Record) CheckGiven() error {
 	return nil
 }
 
+// stored tells the states that are facts about a shard.
+func stored(s shard.State) bool {
+	return s == shard.Registered || s == shard.Available || s == shard.Errored
+}
+
 // validate returns an error that wraps ErrInvalid unless r may be stored.
 func (r *Record) validate() error {
 	if err := r.Key.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	switch r.State {
-	case shard.Registered, shard.Available, shard.Errored:
-	default:
+	if !stored(r.State) {
 		return fmt.Errorf("%w: shard %q: state %v is not stored", ErrInvalid, string(r.Key), r.State)
 	}
 	switch {

@@ -1,15 +1,19 @@
 package catalog
 
 import (
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
 // A scheduler lets Pebble compact: one compaction at a time, none before the
-// catalogue is open, none behind a broken fence. Pebble's own would begin
-// while it opens; should the opening then fail, the compaction finds its
-// tables closed and takes the process with it. It also keeps a goroutine.
+// catalogue is open, none behind a broken fence, none for a moment after one
+// has failed. Pebble's own would begin while it opens; should the opening then
+// fail, the compaction finds its tables closed and takes the process with it.
+// It would repeat one that cannot read its tables thousands of times a second,
+// and it keeps a goroutine.
 //
 // Pebble calls it with its own lock held, except for Unregister, Done and
 // Register, so the calls back into Pebble that take that lock are made from
@@ -25,6 +29,9 @@ type scheduler struct {
 	running  bool // a compaction runs, or may be about to
 	granting bool // Pebble is being asked whether it has one
 	missed   bool // Pebble asked meanwhile and was told no
+	failures int  // compactions that failed since one went well
+	failure  error
+	pause    *time.Timer // after a failure; nil when it is over
 }
 
 func newScheduler(f *fence) *scheduler {
@@ -41,6 +48,9 @@ func (s *scheduler) Unregister() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
+	if s.pause != nil {
+		s.pause.Stop()
+	}
 	for s.granting {
 		s.cond.Wait()
 	}
@@ -62,7 +72,42 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 func (s *scheduler) UpdateGetAllowedWithoutPermission() {}
 
 func (s *scheduler) free() bool {
-	return s.started && !s.gone && !s.running && s.fence.cause() == nil
+	return s.started && !s.gone && !s.running && s.pause == nil && s.fence.cause() == nil
+}
+
+// ended hears how a compaction went, before it is done.
+func (s *scheduler) ended(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.failures, s.failure = 0, nil
+	case errors.Is(err, pebble.ErrCancelledCompaction) || s.gone:
+	default:
+		s.failures++
+		s.failure = err
+		if s.pause == nil {
+			s.pause = time.AfterFunc(retryPause, s.resume)
+		}
+	}
+}
+
+// resume ends the pause after a failure.
+func (s *scheduler) resume() {
+	s.mu.Lock()
+	s.pause = nil
+	s.mu.Unlock()
+	s.offer()
+}
+
+// stuck returns why nothing is compacted, when that was tried often enough.
+func (s *scheduler) stuck() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failures < maxFailures {
+		return nil
+	}
+	return s.failure
 }
 
 // start allows compactions, and begins the one that waits, if one does.

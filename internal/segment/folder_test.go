@@ -174,3 +174,29 @@ func check(t *testing.T, n int, p segment.Place, name segment.Name, acked bool) 
 		t.Error(err)
 	}
 }
+
+// TestFolderThatWasNotSynced: the sync of a new sub-folder's name fails, and
+// with it the segment that needed it. The next one there, which is told that
+// it is durable, survives a crash.
+func TestFolderThatWasNotSynced(t *testing.T) {
+	disk := vfstest.NewDisk()
+	faults := vfstest.Wrap(disk)
+	p, err := segment.NewFolder(faults, "/store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults.FailAt(0, false, vfstest.Op.Syncs, syscall.EIO)
+	if err := write(t, p, segment.Name{Kind: segment.Index, N: 0x107}, "x"); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("error is %v", err)
+	}
+	faults.Disarm()
+	name := segment.Name{Kind: segment.Index, N: 0x207}
+	if err := write(t, p, name, name.String()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := segment.NewFolder(disk.Crash(0, 0), "/store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, 0, after, name, true)
+}

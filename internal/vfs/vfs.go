@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -43,17 +44,27 @@ func SyncDir(fsys FS, dir string) error {
 }
 
 // MkdirAll makes the folder dir and all above it that are missing, and makes
-// their names durable.
+// their names durable: that of a folder which is there already too, since who
+// made it may have died, failed or not got as far as syncing its name.
 func MkdirAll(fsys FS, dir string) error {
+	parent := fsys.PathDir(dir)
 	switch info, err := fsys.Stat(dir); {
 	case err == nil && info.IsDir():
+		if parent == dir {
+			return nil
+		}
+		// We sync a name before we make anything below it, so all further up
+		// is durable. Where the folder above cannot be synced at all, by its
+		// permissions or its kind, we have not made this one.
+		if err := SyncDir(fsys, parent); !neverSyncs(err) {
+			return err
+		}
 		return nil
 	case err == nil:
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("it is there and is no folder")}
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	parent := fsys.PathDir(dir)
 	if parent != dir {
 		if err := MkdirAll(fsys, parent); err != nil {
 			return err
@@ -63,6 +74,12 @@ func MkdirAll(fsys FS, dir string) error {
 		return err
 	}
 	return SyncDir(fsys, parent)
+}
+
+// neverSyncs tells a folder that nobody, or not we, could ever have synced from
+// one whose sync has failed.
+func neverSyncs(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
 // A Writer writes a file aside and gives it its name when it is whole. It must

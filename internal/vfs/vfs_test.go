@@ -110,6 +110,51 @@ func TestMkdirAll(t *testing.T) {
 	}
 }
 
+// TestMkdirAllAgain fails every operation in turn and repeats the call: what it
+// then says is durable, also where the first call made the folder and did not
+// get as far as syncing its name.
+func TestMkdirAllAgain(t *testing.T) {
+	failed := 0
+	for n := 0; ; n++ {
+		disk := vfstest.NewDisk()
+		faults := vfstest.Wrap(disk)
+		faults.FailAt(n, true, nil, syscall.EIO)
+		if err := vfs.MkdirAll(faults, "/a/b"); err != nil {
+			failed++
+		}
+		count := faults.Disarm()
+		if err := vfs.MkdirAll(faults, "/a/b"); err != nil {
+			t.Fatalf("operation %d: again: %v", n, err)
+		}
+		if info, err := disk.Crash(0, 0).Stat("/a/b"); err != nil || !info.IsDir() {
+			t.Errorf("operation %d: after a crash: %v, %v", n, info, err)
+		}
+		if n >= count {
+			break
+		}
+	}
+	if failed < 5 {
+		t.Errorf("only %d calls failed", failed)
+	}
+}
+
+// TestMkdirAllBelowForeign: a folder that is there is taken also where the one
+// above cannot be synced, which it would not be if that had been tried and
+// failed.
+func TestMkdirAllBelowForeign(t *testing.T) {
+	disk := vfstest.NewDisk()
+	if err := vfs.MkdirAll(disk, "/a/b"); err != nil {
+		t.Fatal(err)
+	}
+	faults := vfstest.Wrap(disk)
+	for err, taken := range map[error]bool{syscall.EACCES: true, syscall.EINVAL: true, syscall.ENOTSUP: true, syscall.EIO: false} {
+		faults.FailAt(0, true, vfstest.Op.Syncs, err)
+		if got := vfs.MkdirAll(faults, "/a/b"); taken != (got == nil) || !taken && !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
 func TestLockFolder(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
