@@ -130,7 +130,7 @@ func (b *Blockstore) GetMany(ctx context.Context, cids []cid.Cid) iter.Seq2[bloc
 
 // A BlockError is why [Blockstore.GetMany] could not give one of its blocks.
 type BlockError struct {
-	CID cid.Cid // undefined if the loop ended early
+	CID cid.Cid // as it was asked for
 	Err error
 }
 

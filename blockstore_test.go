@@ -1,6 +1,7 @@
 package dagstore
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -94,5 +95,30 @@ func TestBlockstore(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("view: %v", err)
+	}
+}
+
+// TestKeysEndWithTheStore: whoever reads on after Close gets the rest of what was
+// sent, then the reason.
+func TestKeysEndWithTheStore(t *testing.T) {
+	r := newRig(t)
+	_, m := r.put("a.car", 1, 500)
+	r.register("a", m, nil)
+	ctx, cancel := context.WithCancel(r.ctx())
+	defer cancel()
+	keys, failed, err := r.store.Blockstore(nil).AllKeysChanWithErr(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-keys
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range keys {
+		n++
+	}
+	if err := failed(); !errors.Is(err, ErrClosed) || n > 100 {
+		t.Errorf("%d keys after Close, %v", n, err)
 	}
 }

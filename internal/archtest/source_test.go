@@ -26,12 +26,7 @@ type pkg struct {
 	ImportPath string
 	Name       string
 	Standard   bool
-	Dir        string
-	GoFiles    []string
 	Imports    []string
-	Deps       []string
-
-	TestGoFiles, XTestGoFiles, IgnoredGoFiles []string
 }
 
 // folder is the place of p in the module; "." is the root.

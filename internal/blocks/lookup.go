@@ -90,11 +90,13 @@ func (r *Reader) begin(ctx context.Context, c cid.Cid, opts Options) (l *lookup,
 	}
 	l = r.lookup(ctx, opts)
 	l.cid = c
-	if l.mh = appendMultihash(l.mh, c); len(l.mh) == 0 {
+	l.mh = appendMultihash(l.mh, c)
+	own = isIdentity(l.mh)
+	if len(l.mh) == 0 || own && !l.wholeIdentity() {
 		l.end()
 		return nil, false, format.ErrNotFound{Cid: c}
 	}
-	return l, isIdentity(l.mh), nil
+	return l, own, nil
 }
 
 // end gives l back. What it refers to of the caller's is let go, and so is
@@ -198,8 +200,9 @@ func (l *lookup) take(id index.ID) bool {
 		return true
 	}
 	// One that can be read at once is as good as any. Of those that were
-	// passed by none is closer.
-	if h.Local() && l.opts.Prefer == nil {
+	// passed by none is closer. Once such a one has failed, others are
+	// collected as well: a pass for each would be many.
+	if h.Local() && l.opts.Prefer == nil && l.batch == firstBatch {
 		l.more = true
 		return false
 	}
@@ -227,7 +230,18 @@ func (l *lookup) order() {
 		slices.SortStableFunc(l.candidates, func(a, b candidate) int { return a.distance() - b.distance() })
 		return
 	}
-	slices.SortStableFunc(l.candidates, func(a, b candidate) int { return prefer(l.public(&a), l.public(&b)) })
+	type ranked struct {
+		candidate
+		public Candidate // made once: the key may have to come from the disk
+	}
+	all := make([]ranked, len(l.candidates))
+	for i := range all {
+		all[i] = ranked{l.candidates[i], l.public(&l.candidates[i])}
+	}
+	slices.SortStableFunc(all, func(a, b ranked) int { return prefer(a.public, b.public) })
+	for i := range all {
+		l.candidates[i] = all[i].candidate
+	}
 }
 
 func (c *candidate) distance() int {

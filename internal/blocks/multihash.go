@@ -25,11 +25,15 @@ func appendMultihash(dst []byte, c cid.Cid) []byte {
 
 func isIdentity(mh multihash.Multihash) bool { return len(mh) > 0 && mh[0] == multihash.IDENTITY }
 
-// identity is the data in an identity multihash.
+// wholeIdentity reports whether an identity multihash has as many bytes as it
+// says. A CID that was made of parts instead of parsed may have others.
+func (l *lookup) wholeIdentity() bool {
+	size, n := binary.Uvarint(l.mh[1:])
+	return n > 0 && size == uint64(len(l.mh)-1-n)
+}
+
+// identity is the data in an identity multihash, which is whole.
 func (l *lookup) identity() []byte {
 	_, n := binary.Uvarint(l.mh[1:])
-	if n <= 0 {
-		return nil
-	}
 	return l.mh[1+n:]
 }

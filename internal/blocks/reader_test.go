@@ -235,32 +235,6 @@ func TestWhatIsOpenGoesFirst(t *testing.T) {
 	}
 }
 
-// TestManyCandidatesAreOpenedOneByOne has a block in 200 shards of which only
-// the oldest is good: each is tried once, in few passes over the index.
-func TestManyCandidatesAreOpenedOneByOne(t *testing.T) {
-	s := newStore(t, 10)
-	data := cartest.RandomV1(1, 3, 50)
-	good := s.add(data, false)
-	for range 200 {
-		s.add(data, false).openErr = errFakeSource
-	}
-	c := cartest.RandomBlock(1, 1, 50).CID
-	if _, err := s.reader().Get(t.Context(), c, Options{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, sh := range s.shards {
-		if sh.opens != 1 {
-			t.Fatalf("%s was opened %d times", sh.key, sh.opens)
-		}
-	}
-	if s.passes > 4 {
-		t.Errorf("%d passes over the inverted index", s.passes)
-	}
-	if good.opens != 1 {
-		t.Fatal("the good one was not read")
-	}
-}
-
 func TestLocalOnlyReachesNoSource(t *testing.T) {
 	s := newStore(t, 10)
 	data := cartest.RandomV1(1, 3, 50)

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,9 +32,10 @@ type Cache struct {
 	ring      ring // those that nobody holds
 	maxIdle   int
 	maxFiles  int
-	files     int                  // descriptors of what is in the table
-	held      int                  // handles that somebody holds, lingering ones included
-	lingering map[*Handle]struct{} // out of the table and not closed yet
+	files     int                    // descriptors of what is in the table
+	held      int                    // handles that somebody holds, lingering ones included
+	lingering map[index.ID][]*Handle // out of the table and not closed yet
+	left      int                    // how many those are
 	closed    bool
 	drained   chan struct{} // closed when the cache is, and nothing lingers
 }
@@ -49,7 +51,7 @@ func NewCache(cfg CacheConfig) *Cache {
 	c := &Cache{
 		maxIdle:   max(0, cfg.Idle),
 		maxFiles:  max(0, cfg.Files),
-		lingering: make(map[*Handle]struct{}),
+		lingering: make(map[index.ID][]*Handle),
 		drained:   make(chan struct{}),
 	}
 	c.table.Store(newTable(0))
@@ -131,7 +133,7 @@ func (c *Cache) Release(h *Handle) {
 		return
 	}
 	c.held--
-	if _, removed := c.lingering[h]; removed {
+	if slices.Contains(c.lingering[h.id], h) { // it was removed
 		c.mu.Unlock()
 		h.Unpin()
 		return
@@ -154,7 +156,7 @@ func (c *Cache) Remove(id index.ID, closed func()) {
 	if h != nil {
 		c.detach(h)
 	}
-	open := c.lingers(id)
+	open := slices.Clone(c.lingering[id])
 	c.mu.Unlock()
 
 	if closed != nil {
@@ -183,7 +185,7 @@ func (c *Cache) Sever(id index.ID) {
 	if h != nil {
 		c.detach(h)
 	}
-	for _, o := range c.lingers(id) {
+	for _, o := range c.lingering[id] {
 		o.Sever()
 	}
 	c.mu.Unlock()
@@ -211,7 +213,7 @@ type Stats struct {
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Idle: c.ring.n, Held: c.held, Lingering: len(c.lingering), Files: c.files}
+	return Stats{Idle: c.ring.n, Held: c.held, Lingering: c.left, Files: c.files}
 }
 
 // Close lets go of every handle, in place of those who hold one too. Reads in
@@ -229,15 +231,17 @@ func (c *Cache) Close() {
 		c.detach(h)
 	}
 	var surrendered []*Handle
-	for h := range c.lingering {
-		h.shut()
-		if h.held > 0 {
-			h.held = 0
-			surrendered = append(surrendered, h)
+	for _, open := range c.lingering {
+		for _, h := range open {
+			h.shut()
+			if h.held > 0 {
+				h.held = 0
+				surrendered = append(surrendered, h)
+			}
 		}
 	}
 	c.held = 0
-	if len(c.lingering) == 0 {
+	if c.left == 0 {
 		close(c.drained)
 	}
 	c.mu.Unlock()
@@ -284,7 +288,8 @@ func (c *Cache) detach(h *Handle) {
 	c.table.Load().remove(h)
 	c.ring.remove(h)
 	c.files -= h.files()
-	c.lingering[h] = struct{}{}
+	c.lingering[h.id] = append(c.lingering[h.id], h)
+	c.left++
 }
 
 // evict detaches idle handles until the rest is within bounds.
@@ -298,23 +303,18 @@ func (c *Cache) evict() []*Handle {
 	return out
 }
 
-// lingers returns the handles of id that are removed and not closed.
-func (c *Cache) lingers(id index.ID) []*Handle {
-	var out []*Handle
-	for h := range c.lingering {
-		if h.id == id {
-			out = append(out, h)
-		}
-	}
-	return out
-}
-
 // gone is called when h is closed.
 func (c *Cache) gone(h *Handle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.lingering, h)
-	if c.closed && len(c.lingering) == 0 {
+	rest := slices.DeleteFunc(c.lingering[h.id], func(o *Handle) bool { return o == h })
+	if len(rest) == 0 {
+		delete(c.lingering, h.id)
+	} else {
+		c.lingering[h.id] = rest
+	}
+	c.left--
+	if c.closed && c.left == 0 {
 		close(c.drained)
 	}
 }

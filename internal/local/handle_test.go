@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
@@ -322,4 +323,38 @@ func openOver(tb testing.TB, m mount.Mount) *Handle {
 	}
 	tb.Cleanup(h.Unpin)
 	return h
+}
+
+// idleStream gives neither bytes nor an error.
+type idleStream struct{}
+
+func (idleStream) Read([]byte) (int, error) { return 0, nil }
+func (idleStream) Close() error             { return nil }
+
+func TestAStreamThatGivesNothingIsNotReadForEver(t *testing.T) {
+	m := &fakeMount{
+		stat:   mount.Stat{Size: 10, Ranges: true},
+		ranges: func(context.Context, mount.Range) (io.ReadCloser, error) { return idleStream{}, nil },
+	}
+	h, err := Open(t.Context(), Spec{
+		Key: "k", ID: 1, Mount: m, Source: m.stat, Payload: shard.Extent{Size: 10},
+		OpenIndex: func(context.Context) (IndexFile, error) { return &fakeIndex{}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Drop()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := h.ReadAt(t.Context(), make([]byte, 4), 0)
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, shard.ErrSource) || !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is read for ever")
+	}
 }

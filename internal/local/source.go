@@ -89,9 +89,7 @@ func (s *rangeSource) readAt(ctx context.Context, p []byte, off int64) (n int, e
 		return 0, err
 	}
 	n, err = io.ReadFull(r, p)
-	if cerr := r.Close(); err == nil && cerr != nil && n < len(p) {
-		err = sourceError(cerr)
-	}
+	_ = r.Close() // what was to be read is read, or that it was not is known
 	if err != nil {
 		return n, err
 	}
@@ -107,11 +105,16 @@ func (s *rangeSource) stream(ctx context.Context, off, n int64) (_ io.ReadCloser
 	return &rangeStream{r: r, left: n}, nil
 }
 
+// maxIdleReads is how often in a row a stream may give neither bytes nor an
+// error: whoever reads on until there are enough would read for ever.
+const maxIdleReads = 100
+
 // rangeStream holds what a mount sends against what was asked of it: an end
 // that comes early is an error, and bytes that come late are not read.
 type rangeStream struct {
 	r    io.ReadCloser
 	left int64
+	idle int // reads that gave nothing, since one gave something
 }
 
 func (s *rangeStream) Read(p []byte) (n int, err error) {
@@ -121,6 +124,11 @@ func (s *rangeStream) Read(p []byte) (n int, err error) {
 	}
 	n, err = s.r.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
+	if n > 0 || len(p) == 0 {
+		s.idle = 0
+	} else if s.idle++; err == nil && s.idle == maxIdleReads {
+		err = io.ErrNoProgress
+	}
 	switch {
 	case err == nil:
 		return n, nil
