@@ -19,6 +19,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -112,11 +113,11 @@ func TestStatusOfEverySentinel(t *testing.T) {
 			}
 		}
 		for name, row := range rows {
-			m := newMemory()
+			m := dagtest.New(t)
 			var log bytes.Buffer
 			server := serve(t, m, false, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			c := m.put(t, cid.Raw, 0x12, []byte("x"))
-			m.fail(c, storeError(row.err))
+			c := m.Block(cid.Raw, 0x12, []byte("x"))
+			m.Fail(c, storeError(row.err))
 			for _, format := range []string{"?format=raw", "?format=car", ""} {
 				a := get(t, server, row.status, "/ipfs/"+c.String()+format)
 				if bytes.Contains(a.body, []byte(secret)) || strings.Contains(fmt.Sprint(a.header), secret) {
@@ -137,13 +138,13 @@ func TestStatusOfEverySentinel(t *testing.T) {
 }
 
 // A damagedDAG has a folder with a file one leaf of which cannot be had.
-func damagedDAG(t *testing.T, m *memory, spoil func(*memory, cid.Cid)) (folder, leaf cid.Cid) {
+func damagedDAG(t *testing.T, m *dagtest.Memory, spoil func(*dagtest.Memory, cid.Cid)) (folder, leaf cid.Cid) {
 	t.Helper()
 	// The leaf is far enough behind the beginning for headers and some body
 	// to have left before it is reached.
 	data := pattern(600_000)
-	file := m.file(t, data)
-	root := m.folder(t, false, map[string]ipld.Node{"file": file, "good": m.file(t, []byte("good"))})
+	file := m.File(string(data))
+	root := m.Folder(false, map[string]ipld.Node{"file": file, "good": m.File("good")})
 	c, err := cid.V1Builder{Codec: cid.Raw, MhType: 0x12}.Sum(data[500*1024 : 501*1024])
 	if err != nil {
 		t.Fatal(err)
@@ -155,13 +156,13 @@ func damagedDAG(t *testing.T, m *memory, spoil func(*memory, cid.Cid)) (folder, 
 	return root.Cid(), c
 }
 
-func spoilers() map[string]func(*memory, cid.Cid) {
-	return map[string]func(*memory, cid.Cid){
-		"missing": func(m *memory, c cid.Cid) { _ = m.DeleteBlock(context.Background(), c) },
-		"damaged": func(m *memory, c cid.Cid) {
-			m.fail(c, storeError(&shard.Fault{Kind: shard.BadHash, Offset: 7, CID: c}))
+func spoilers() map[string]func(*dagtest.Memory, cid.Cid) {
+	return map[string]func(*dagtest.Memory, cid.Cid){
+		"missing": func(m *dagtest.Memory, c cid.Cid) { _ = m.DeleteBlock(context.Background(), c) },
+		"damaged": func(m *dagtest.Memory, c cid.Cid) {
+			m.Fail(c, storeError(&shard.Fault{Kind: shard.BadHash, Offset: 7, CID: c}))
 		},
-		"unreachable": func(m *memory, c cid.Cid) { m.fail(c, storeError(shard.ErrSource)) },
+		"unreachable": func(m *dagtest.Memory, c cid.Cid) { m.Fail(c, storeError(shard.ErrSource)) },
 	}
 }
 
@@ -174,7 +175,7 @@ func TestBrokenOff(t *testing.T) {
 				"?format=car", "?format=car&dag-scope=all&car-dups=y", "/file?format=car&dag-scope=entity", "/file", "?format=tar",
 			} {
 				t.Run(fmt.Sprintf("%s/http2=%v/%s", name, http2, suffix), func(t *testing.T) {
-					m := newMemory()
+					m := dagtest.New(t)
 					server := serve(t, m, http2, Config{})
 					root, _ := damagedDAG(t, m, spoil)
 					a := ask(t, server, http.MethodGet, "/ipfs/"+root.String()+suffix)
@@ -198,15 +199,32 @@ func TestBrokenOff(t *testing.T) {
 	}
 }
 
+// TestTarOfNoUnixFS wants an archive to be broken off also where every block is
+// there, but one of them is not what its CID says.
+func TestTarOfNoUnixFS(t *testing.T) {
+	for name, data := range map[string][]byte{"no dag-pb": []byte("not dag-pb"), "no UnixFS": nil} {
+		for _, http2 := range []bool{false, true} {
+			m := dagtest.New(t)
+			server := serve(t, m, http2, Config{})
+			bad := m.Block(cid.DagProtobuf, 0x12, data)
+			root := m.Folder(false, map[string]ipld.Node{"file": m.File(dagtest.Text(600_000)), "then": m.Odd(bad, "bad")})
+			a := ask(t, server, http.MethodGet, "/ipfs/"+root.Cid().String()+"?format=tar")
+			if a.err == nil && a.status == http.StatusOK {
+				t.Errorf("%s, %s: an archive of %d bytes that ends well", name, a.proto, len(a.body))
+			}
+		}
+	}
+}
+
 // TestBeginsOnlyWhole wants failures that show at the beginning to be told by
 // the status.
 func TestBeginsOnlyWhole(t *testing.T) {
 	statuses := map[string]int{"missing": 404, "damaged": 404, "unreachable": 503}
 	for name, spoil := range spoilers() {
-		m := newMemory()
+		m := dagtest.New(t)
 		server := serve(t, m, false, Config{})
-		inner := m.folder(t, false, map[string]ipld.Node{"x": m.file(t, []byte("x"))})
-		root := m.folder(t, false, map[string]ipld.Node{"inner": inner})
+		inner := m.Folder(false, map[string]ipld.Node{"x": m.File("x")})
+		root := m.Folder(false, map[string]ipld.Node{"inner": inner})
 		spoil(m, inner.Cid())
 		for _, suffix := range []string{"/inner/x", "/inner/x?format=car", "/inner?format=car", "/inner/", "/inner?format=tar"} {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
@@ -222,10 +240,10 @@ func TestBeginsOnlyWhole(t *testing.T) {
 // TestPanic wants a fault in the program to cost an answer, not the process;
 // blocks are read on goroutines that no handler stands above.
 func TestPanic(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	root, leaf := damagedDAG(t, m, func(*memory, cid.Cid) {})
-	m.onGet = func(c cid.Cid) {
+	root, leaf := damagedDAG(t, m, func(*dagtest.Memory, cid.Cid) {})
+	m.OnGet = func(c cid.Cid) {
 		if c.Equals(leaf) || c.Equals(root) {
 			panic("a fault in the program")
 		}
@@ -233,7 +251,7 @@ func TestPanic(t *testing.T) {
 	for _, suffix := range []string{"?format=raw", "?format=car", "/file"} {
 		get(t, server, http.StatusInternalServerError, "/ipfs/"+root.String()+suffix)
 	}
-	m.onGet = func(c cid.Cid) {
+	m.OnGet = func(c cid.Cid) {
 		if c.Equals(leaf) {
 			panic("a fault in the program")
 		}
@@ -243,18 +261,18 @@ func TestPanic(t *testing.T) {
 			t.Errorf("%q: status %d and a body that ends well", suffix, a.status)
 		}
 	}
-	m.onGet = nil
+	m.OnGet = nil
 	get(t, server, http.StatusOK, "/ipfs/"+root.String()+"?format=car")
 }
 
 func TestClientLeaves(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	var log bytes.Buffer
 	server := serve(t, m, false, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	c := m.put(t, cid.Raw, 0x12, []byte("x"))
+	c := m.Block(cid.Raw, 0x12, []byte("x"))
 	ctx, cancel := context.WithCancel(t.Context())
 	entered := make(chan struct{})
-	m.onGet = func(cid.Cid) { cancel(); close(entered) }
+	m.OnGet = func(cid.Cid) { cancel(); close(entered) }
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/ipfs/"+c.String()+"?format=raw", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	carv2 "github.com/ipld/go-car/v2"
+
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 )
 
 // readCAR reads a CAR as go-car does, hashing every block.
@@ -33,13 +35,13 @@ func readCAR(t *testing.T, data []byte) (roots []cid.Cid, blocks map[cid.Cid][]b
 }
 
 func TestCAR(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{Trustless: true})
 	data := pattern(20_000)
-	file := m.file(t, data)
-	root := m.folder(t, false, map[string]ipld.Node{"file": file, "other": m.file(t, []byte("other"))})
+	file := m.File(string(data))
+	root := m.Folder(false, map[string]ipld.Node{"file": file, "other": m.File("other")})
 	path := "/ipfs/" + root.Cid().String()
-	total := len(m.blocks)
+	total := len(m.All())
 
 	all := get(t, server, http.StatusOK, path+"?format=car")
 	if got, want := all.header.Get("Content-Type"), "application/vnd.ipld.car; version=1; order=dfs; dups=n"; got != want {
@@ -50,7 +52,7 @@ func TestCAR(t *testing.T) {
 		t.Errorf("roots %v and %d blocks, want %d", roots, len(blocks), total)
 	}
 	for c, data := range blocks {
-		if !bytes.Equal(data, m.blocks[string(c.Hash())].RawData()) {
+		if want, err := m.Get(t.Context(), c); err != nil || !bytes.Equal(data, want.RawData()) {
 			t.Errorf("block %s differs", c)
 		}
 	}
@@ -72,28 +74,26 @@ func TestCAR(t *testing.T) {
 
 // TestHeadOfCAR wants the header of the answer without the walk.
 func TestHeadOfCAR(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	root := m.file(t, pattern(100_000))
-	m.mu.Lock()
-	clear(m.reads)
-	m.mu.Unlock()
+	root := m.File(dagtest.Text(100_000))
+	m.Reads() // those so far
 	head := ask(t, server, http.MethodHead, "/ipfs/"+root.Cid().String()+"?format=car")
 	if head.status != http.StatusOK || head.header.Get("Etag") == "" {
 		t.Errorf("HEAD: %d, Etag %q", head.status, head.header.Get("Etag"))
 	}
 	// The traversal looks a little ahead before it is stopped.
-	if reads := m.totalReads(); reads > 8 {
-		t.Errorf("HEAD read %d blocks of %d", reads, len(m.blocks))
+	if reads := m.Reads(); reads > 8 {
+		t.Errorf("HEAD read %d blocks of %d", reads, len(m.All()))
 	}
 }
 
 // TestProofOfAbsence wants the blocks by which a client can see for itself
 // that a folder does not have a name.
 func TestProofOfAbsence(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	root := m.folder(t, false, map[string]ipld.Node{"a": m.file(t, []byte("a"))})
+	root := m.Folder(false, map[string]ipld.Node{"a": m.File("a")})
 	_, blocks := readCAR(t, get(t, server, http.StatusOK, "/ipfs/"+root.Cid().String()+"/b?format=car").body)
 	if _, ok := blocks[root.Cid()]; !ok || len(blocks) != 1 {
 		t.Errorf("proof has %d blocks", len(blocks))

@@ -10,13 +10,15 @@ import (
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/multiformats/go-multibase"
+
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 )
 
 func TestRawBlock(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{Trustless: true})
 	data := []byte("a block\x00with anything in it")
-	c := m.put(t, cid.Raw, 0x12, data)
+	c := m.Block(cid.Raw, 0x12, data)
 	path := "/ipfs/" + c.String()
 
 	for _, ask := range [][]string{
@@ -54,9 +56,9 @@ func TestRawBlock(t *testing.T) {
 }
 
 func TestManyCIDForms(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	node := m.folder(t, false, map[string]ipld.Node{"a": m.file(t, []byte("text"))})
+	node := m.Folder(false, map[string]ipld.Node{"a": m.File("text")})
 	v0 := cid.NewCidV0(node.Cid().Hash())
 	for _, form := range []string{v0.String(), node.Cid().String(), node.Cid().Encode(multibase.MustNewEncoder('z')), node.Cid().Encode(multibase.MustNewEncoder('f'))} {
 		a := get(t, server, http.StatusOK, "/ipfs/"+form+"?format=raw")
@@ -67,13 +69,13 @@ func TestManyCIDForms(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
 	data := pattern(20_000)
-	root := m.folder(t, false, map[string]ipld.Node{
-		"big.bin": m.file(t, data),
-		"sub":     m.folder(t, true, map[string]ipld.Node{"a ü&b.txt": m.file(t, []byte("hello"))}),
-		"link":    m.symlink(t, "big.bin"),
+	root := m.Folder(false, map[string]ipld.Node{
+		"big.bin": m.File(string(data)),
+		"sub":     m.Folder(true, map[string]ipld.Node{"a ü&b.txt": m.File("hello")}),
+		"link":    m.Symlink("big.bin"),
 	})
 	path := "/ipfs/" + root.Cid().String()
 
@@ -105,16 +107,16 @@ func TestFile(t *testing.T) {
 }
 
 func TestFolder(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	plain := m.folder(t, false, map[string]ipld.Node{"one.txt": m.file(t, []byte("1")), "<b>": m.file(t, []byte("2"))})
-	site := m.folder(t, false, map[string]ipld.Node{"index.html": m.file(t, []byte("<p>home</p>"))})
+	plain := m.Folder(false, map[string]ipld.Node{"one.txt": m.File("1"), "<b>": m.File("2")})
+	site := m.Folder(false, map[string]ipld.Node{"index.html": m.File("<p>home</p>")})
 	many := map[string]ipld.Node{}
-	leaf := m.file(t, []byte("leaf"))
+	leaf := m.File("leaf")
 	for i := range 600 {
 		many[fmt.Sprintf("entry-%03d", i)] = leaf
 	}
-	sharded := m.folder(t, true, many)
+	sharded := m.Folder(true, many)
 
 	redirect := get(t, server, http.StatusMovedPermanently, "/ipfs/"+plain.Cid().String())
 	if want := "/ipfs/" + plain.Cid().String() + "/"; redirect.header.Get("Location") != want {
@@ -140,12 +142,12 @@ func TestFolder(t *testing.T) {
 }
 
 func TestCodecs(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
 	// {"a": 1}
 	cbor := []byte{0xa1, 0x61, 'a', 0x01}
-	dagCBOR := m.put(t, cid.DagCBOR, 0x12, cbor)
-	dagJSON := m.put(t, cid.DagJSON, 0x12, []byte(`{"a":1}`))
+	dagCBOR := m.Block(cid.DagCBOR, 0x12, cbor)
+	dagJSON := m.Block(cid.DagJSON, 0x12, []byte(`{"a":1}`))
 	if a := get(t, server, http.StatusOK, "/ipfs/"+dagCBOR.String()+"?format=dag-cbor"); !bytes.Equal(a.body, cbor) {
 		t.Errorf("dag-cbor: %x", a.body)
 	}
@@ -156,11 +158,11 @@ func TestCodecs(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
 	for _, format := range []string{"raw", "car"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
-			m.put(t, cid.Raw, 0x00, nil) // as a store that answers identity CIDs from themselves
+			m.Block(cid.Raw, 0x00, nil) // as a store that answers identity CIDs from themselves
 			if a := ask(t, server, method, "/ipfs/bafkqaaa?format="+format); a.status != http.StatusOK || a.err != nil {
 				t.Errorf("%s of the probe as %s: %d, %v", method, format, a.status, a.err)
 			}
@@ -169,7 +171,7 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestNotFound(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
 	const absent = "/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 	for _, suffix := range []string{"", "/name", "?format=raw", "?format=car", "?format=car&dag-scope=block", "?format=tar", "?format=dag-cbor", "?format=dag-json"} {
@@ -188,23 +190,23 @@ func TestNotFound(t *testing.T) {
 			}
 		}
 	}
-	folder := m.folder(t, false, map[string]ipld.Node{"a": m.file(t, []byte("x"))})
+	folder := m.Folder(false, map[string]ipld.Node{"a": m.File("x")})
 	get(t, server, http.StatusNotFound, "/ipfs/"+folder.Cid().String()+"/b")
 	get(t, server, http.StatusNotFound, "/somewhere")
 	get(t, server, http.StatusBadRequest, "/ipfs/nonsense?format=raw")
 }
 
 func TestRefusedMultihash(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	weak := m.put(t, cid.Raw, 0xd5, []byte("md5"))
+	weak := m.Block(cid.Raw, 0xd5, []byte("md5"))
 	for _, suffix := range []string{"", "?format=raw", "?format=car"} {
 		get(t, server, http.StatusNotFound, "/ipfs/"+weak.String()+suffix)
 	}
 }
 
 func TestNames(t *testing.T) {
-	server := serve(t, newMemory(), false, Config{})
+	server := serve(t, dagtest.New(t), false, Config{})
 	for _, path := range []string{
 		"/ipns/example.org/",
 		"/ipns/example.org?format=car",
@@ -216,9 +218,9 @@ func TestNames(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	server := serve(t, m, false, Config{})
-	path := "/ipfs/" + m.put(t, cid.Raw, 0x12, []byte("x")).String()
+	path := "/ipfs/" + m.Block(cid.Raw, 0x12, []byte("x")).String()
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"} {
 		for _, p := range []string{path, "/", "/elsewhere"} {
 			a := ask(t, server, method, p)

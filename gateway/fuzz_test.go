@@ -9,6 +9,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 )
 
 // FuzzRequest sends requests of all kinds to a gateway over a DAG that is
@@ -25,10 +27,10 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/ipns/example.org//", "uri=ipfs://ROOT", "", "", "")
 	f.Add("GET", "/", "", "", "", "")
 	f.Fuzz(func(t *testing.T, method, path, query, accept, ranges, match string) {
-		m := newMemory()
-		file := m.file(t, pattern(5000))
-		folder := m.folder(t, false, map[string]ipld.Node{"file": file, "sub": m.folder(t, true, map[string]ipld.Node{"a": file})})
-		object := m.put(t, cid.DagCBOR, 0x12, []byte{0xa1, 0x61, 'a', 0xa1, 0x61, 'b', 1})
+		m := dagtest.New(t)
+		file := m.File(dagtest.Text(5000))
+		folder := m.Folder(false, map[string]ipld.Node{"file": file, "sub": m.Folder(true, map[string]ipld.Node{"a": file})})
+		object := m.Block(cid.DagCBOR, 0x12, []byte{0xa1, 0x61, 'a', 0xa1, 0x61, 'b', 1})
 		handler, err := newHandler(m, noShards, Config{})
 		if err != nil {
 			t.Fatal(err)

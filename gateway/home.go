@@ -74,12 +74,17 @@ func (h *Handler) list(ctx context.Context, page *homePage) {
 
 // local reports whether r comes from a program on this machine that calls the
 // gateway by a loopback name. The name matters: a page of another site can
-// make its own name point here, and would then read what it likes.
+// make its own name point here, and would then read what it likes. A page out
+// of a CAR needs not even that, since it is served from here: where a browser
+// says on whose behalf it asks, that must be the person alone.
 func local(r *http.Request) bool {
 	for _, forwarded := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"} {
 		if r.Header.Get(forwarded) != "" {
 			return false
 		}
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" {
+		return false
 	}
 	if at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && !loopbackHost(at.String()) {
 		return false
@@ -155,6 +160,8 @@ code { font-size: .9em; }
 {{- if .Broken}}
 <p>The list could not be read to its end.</p>
 {{- end}}
+{{- else}}
+<p>What the store holds is listed only to who types the address of this page on this machine.</p>
 {{- end}}
 </body>
 </html>

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -28,7 +29,7 @@ func TestHome(t *testing.T) {
 			}
 		}
 	}
-	handler, err := newHandler(newMemory(), shards, Config{})
+	handler, err := newHandler(dagtest.New(t), shards, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,10 @@ func TestHome(t *testing.T) {
 		{"a name that only begins so", peer, here, "localhost.evil.example", "", false},
 		{"an address of the network", peer, here, "192.168.0.7:8447", "", false},
 		{"another machine", "192.168.0.9:4000", "192.168.0.7:8447", "127.0.0.1:8447", "", false},
-		{"through a proxy", peer, here, "127.0.0.1:8447", "X-Forwarded-For", false},
+		{"through a proxy", peer, here, "127.0.0.1:8447", "X-Forwarded-For: 203.0.113.5", false},
+		{"typed into a browser", peer, here, "127.0.0.1:8447", "Sec-Fetch-Site: none", true},
+		{"by a page out of a CAR", peer, here, "127.0.0.1:8447", "Sec-Fetch-Site: same-origin", false},
+		{"by a page of another site", peer, here, "127.0.0.1:8447", "Sec-Fetch-Site: cross-site", false},
 		{"no host", peer, here, "", "", false},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -57,8 +61,8 @@ func TestHome(t *testing.T) {
 		}
 		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(addr)))
 		r.RemoteAddr, r.Host = c.remote, c.host
-		if c.header != "" {
-			r.Header.Set(c.header, "203.0.113.5")
+		if name, value, ok := strings.Cut(c.header, ": "); ok {
+			r.Header.Set(name, value)
 		}
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
@@ -85,7 +89,7 @@ func TestHomeOfBrokenStore(t *testing.T) {
 	shards := func(context.Context) iter.Seq2[shard.Info, error] {
 		return func(yield func(shard.Info, error) bool) { yield(shard.Info{}, errors.New(secret)) }
 	}
-	handler, err := newHandler(newMemory(), shards, Config{})
+	handler, err := newHandler(dagtest.New(t), shards, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

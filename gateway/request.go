@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -113,8 +112,12 @@ func (w *responseWriter) failureHeader(status int) {
 }
 
 // Write sends nothing more once the answer is broken: boxo appends a message
-// there, which would look like content.
+// there, which would look like content. Of an archive it ends the body well
+// then, and says that something is missing in a header that comes too late.
 func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status != 0 && w.Header().Get("X-Stream-Error") != "" {
+		w.rq.breakOff()
+	}
 	if w.rq.broken.Load() {
 		return 0, errBroken
 	}
@@ -171,12 +174,6 @@ func (w *responseWriter) incomplete() bool {
 	if w.rq.head || (w.status != http.StatusOK && w.status != http.StatusPartialContent) {
 		return false
 	}
-	h := w.Header()
-	if length, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil {
-		return w.written < length
-	}
-	// The one other stream without a length is the archive: boxo writes the
-	// error into it and ends it well.
-	fault, missing := w.rq.failure()
-	return strings.HasPrefix(h.Get("Content-Type"), "application/x-tar") && (fault != nil || missing.Defined())
+	length, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64)
+	return err == nil && w.written < length
 }

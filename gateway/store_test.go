@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +18,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -74,11 +73,10 @@ func addBlocks(t *testing.T, store *dagstore.Store, root cid.Cid, blocks []carte
 	return path
 }
 
-// all returns the blocks of m, in an order that is always the same.
-func (m *memory) all() []cartest.Block {
+// all returns the blocks of m.
+func all(m *dagtest.Memory) []cartest.Block {
 	var blocks []cartest.Block
-	for _, key := range slices.Sorted(maps.Keys(m.blocks)) {
-		b := m.blocks[key]
+	for _, b := range m.All() {
 		blocks = append(blocks, cartest.Block{CID: b.Cid(), Data: b.RawData()})
 	}
 	return blocks
@@ -156,14 +154,14 @@ func blocksOf(t *testing.T, path string) []cartest.Block {
 
 // TestStore serves a folder out of a CAR: as a file, a listing, a CAR.
 func TestStore(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	data := pattern(50_000)
-	root := m.folder(t, false, map[string]ipld.Node{
-		"file": m.file(t, data),
-		"many": m.folder(t, true, map[string]ipld.Node{"a": m.file(t, []byte("a")), "b": m.file(t, []byte("b"))}),
+	root := m.Folder(false, map[string]ipld.Node{
+		"file": m.File(string(data)),
+		"many": m.Folder(true, map[string]ipld.Node{"a": m.File("a"), "b": m.File("b")}),
 	})
 	store := openStore(t)
-	addBlocks(t, store, root.Cid(), m.all())
+	addBlocks(t, store, root.Cid(), all(m))
 	server := serveStore(t, store, nil)
 	path := "/ipfs/" + root.Cid().String()
 
@@ -180,8 +178,8 @@ func TestStore(t *testing.T) {
 		t.Error("listing lacks an entry")
 	}
 	roots, blocks := readCAR(t, get(t, server, http.StatusOK, path+"?format=car").body)
-	if len(blocks) != len(m.blocks) || !roots[0].Equals(root.Cid()) {
-		t.Errorf("CAR: roots %v, %d blocks, want %d", roots, len(blocks), len(m.blocks))
+	if len(blocks) != len(m.All()) || !roots[0].Equals(root.Cid()) {
+		t.Errorf("CAR: roots %v, %d blocks, want %d", roots, len(blocks), len(m.All()))
 	}
 	home := string(get(t, server, http.StatusOK, "/").body)
 	if !strings.Contains(home, "made.car") || !strings.Contains(home, root.Cid().String()) {
@@ -209,12 +207,12 @@ func TestStore(t *testing.T) {
 // TestDamagedStore flips a bit of a block on the disk. It may not be served,
 // also where Unchecked is asked for; its neighbours may.
 func TestDamagedStore(t *testing.T) {
-	m := newMemory()
+	m := dagtest.New(t)
 	data := pattern(600_000)
-	file := m.file(t, data)
-	root := m.folder(t, false, map[string]ipld.Node{"file": file, "other": m.file(t, []byte("other"))})
+	file := m.File(string(data))
+	root := m.Folder(false, map[string]ipld.Node{"file": file, "other": m.File("other")})
 	store := openStore(t)
-	path := addBlocks(t, store, root.Cid(), m.all())
+	path := addBlocks(t, store, root.Cid(), all(m))
 	server := serveStore(t, store, &Config{Shards: &dagstore.BlockstoreOptions{Unchecked: true}})
 
 	leaf := data[500*1024 : 501*1024]
@@ -270,13 +268,13 @@ func TestDamagedStore(t *testing.T) {
 }
 
 func TestClosedStore(t *testing.T) {
-	m := newMemory()
-	c := m.put(t, cid.Raw, 0x12, []byte("x"))
+	m := dagtest.New(t)
+	c := m.Block(cid.Raw, 0x12, []byte("x"))
 	store, err := dagstore.Open(t.Context(), filepath.Join(t.TempDir(), "store"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addBlocks(t, store, c, m.all())
+	addBlocks(t, store, c, all(m))
 	server := serveStore(t, store, nil)
 	get(t, server, http.StatusOK, "/ipfs/"+c.String()+"?format=raw")
 	if err := store.Close(); err != nil {

@@ -3,6 +3,7 @@
 # after a failure, so that one run shows all that is wrong.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+shopt -s nullglob
 
 GO=${GO:-go}
 GOTESTSUM=gotest.tools/gotestsum@v1.13.0

@@ -46,23 +46,33 @@ type adder struct {
 
 // run adds every item and returns how they went. It ends early when ctx ends
 // or when an item shows that the store as a whole cannot go on; then it
-// returns that error. Items that were cut off are not counted.
-func (ad *adder) run(ctx context.Context, items iter.Seq[item]) (tally, error) {
-	parent := ctx
-	ctx, stop := context.WithCancelCause(ctx)
+// returns that error. Items that were cut off count neither as done nor as
+// failed. piped, which may be nil, comes last: a pipe may stay silent, so what
+// would have come out of it is never counted.
+func (ad *adder) run(parent context.Context, items, piped iter.Seq[item]) (tally, error) {
+	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	var (
 		workers sync.WaitGroup
 		mu      sync.Mutex
 		t       = tally{dry: ad.opts.dryRun}
 	)
-	queue := produce(ctx, items)
+	queue, left := produce(parent, ctx, items, piped)
 	for range ad.width() {
 		workers.Go(func() {
 			for it := range receive(ctx, queue) {
-				o := ad.add(ctx, it)
+				tried := ctx.Err() == nil // the last items are handed over beside the end
+				var o outcome
+				if tried {
+					o = ad.add(ctx, it)
+				}
 				mu.Lock()
-				if o.err == nil || ctx.Err() == nil {
+				switch {
+				case !tried:
+					t.untried++
+				case o.err != nil && ctx.Err() != nil:
+					t.cutOff++
+				default:
 					t.add(itemError(o.err))
 					ad.report(o)
 				}
@@ -74,29 +84,60 @@ func (ad *adder) run(ctx context.Context, items iter.Seq[item]) (tally, error) {
 		})
 	}
 	workers.Wait()
-	t.cut = errors.Is(context.Cause(ctx), errStopped)
+	if t.stopped = errors.Is(context.Cause(ctx), errStopped); t.stopped {
+		t.piped = piped != nil
+		select {
+		case n := <-left:
+			t.untried += n
+		case <-parent.Done():
+		}
+	}
 	if parent.Err() != nil {
 		return t, parent.Err()
 	}
 	return t, context.Cause(ctx)
 }
 
-// produce sends items on a channel until ctx ends. It has a goroutine of its
-// own, which nobody waits for: a list may come through a pipe that stays
-// silent, and an interrupt must not wait for its next line.
-func produce(ctx context.Context, items iter.Seq[item]) <-chan item {
-	queue := make(chan item)
+// produce sends items, and then piped, on queue until ctx ends. If that was at
+// the first failure, left has the number of items that were not taken. It has a
+// goroutine of its own, which nobody waits for but for that number: an
+// interrupt must not wait for the next line of a silent pipe.
+func produce(parent, ctx context.Context, items, piped iter.Seq[item]) (queue <-chan item, left <-chan int) {
+	out, count := make(chan item), make(chan int, 1)
 	go func() {
-		defer close(queue)
+		defer close(out)
+		defer close(count)
+		untaken := 0
 		for it := range items {
-			select {
-			case queue <- it:
-			case <-ctx.Done():
+			if offer(ctx, out, it) {
+				continue
+			}
+			if parent.Err() != nil || !errors.Is(context.Cause(ctx), errStopped) {
+				return
+			}
+			untaken++
+		}
+		count <- untaken
+		if piped == nil || ctx.Err() != nil {
+			return
+		}
+		for it := range piped {
+			if !offer(ctx, out, it) {
 				return
 			}
 		}
 	}()
-	return queue
+	return out, count
+}
+
+// offer sends it unless ctx ends before somebody takes it.
+func offer(ctx context.Context, queue chan<- item, it item) bool {
+	select {
+	case queue <- it:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // receive yields what comes from queue until it is closed or ctx ends.
@@ -128,7 +169,7 @@ func (ad *adder) width() int {
 }
 
 // errStopped ends a run that was to end at the first failure.
-var errStopped = errors.New("stopped at the first failure (--fail-fast); what comes after it was not tried")
+var errStopped = errors.New("stopped at the first failure (--fail-fast)")
 
 // fatal is the error with which err ends the whole run, or nil.
 func (ad *adder) fatal(err error) error {
@@ -362,10 +403,10 @@ func (ad *adder) foresee(ctx context.Context, o *outcome) {
 		o.read = o.size
 	default:
 		o.plan = planUnchanged
-		if info.Version == 0 {
+		o.info = info
+		if info.Version == 0 || statusOf(info.State) != "ready" { // it has not been read, or not well
 			o.read = o.size
 		}
-		o.info = info
 	}
 	if ad.opts.lazy {
 		o.read = 0

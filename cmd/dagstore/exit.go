@@ -56,6 +56,7 @@ var exitCodes = [...]struct {
 	{dagstore.ErrVersion, exitVersion},
 	{dagstore.ErrNoSpace, exitNoSpace},
 	{syscall.ENOSPC, exitNoSpace},
+	{syscall.EDQUOT, exitNoSpace},
 	{dagstore.ErrReadOnly, exitFailed},
 	{dagstore.ErrClosed, exitFailed},
 

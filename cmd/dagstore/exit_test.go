@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dagstore/dagstore"
@@ -118,6 +121,8 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("x: %w", dagstore.ErrInUse), 11},
 		{fmt.Errorf("x: %w", dagstore.ErrNoSpace), 12},
 		{fmt.Errorf("x: %w", dagstore.ErrVersion), 13},
+		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, 12},
+		{&fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, 12}, // over quota
 		// A full disk says more than the shard that met it.
 		{inShard(errors.Join(shard.ErrSource, dagstore.ErrNoSpace)), 12},
 		// What a command has decided goes before the table.
@@ -126,6 +131,25 @@ func TestExitCode(t *testing.T) {
 	for _, test := range tests {
 		if got := exitCode(test.err); got != test.want {
 			t.Errorf("exitCode(%v) = %d, want %d", test.err, got, test.want)
+		}
+	}
+}
+
+// TestFinishInterrupted: an interrupt hides no other error that has come up.
+func TestFinishInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("x: %w", context.Canceled), "dagstore: interrupted\n"},
+		{errors.New("the disk is broken"), "dagstore: the disk is broken\ndagstore: interrupted\n"},
+	} {
+		var stderr bytes.Buffer
+		a := &app{stderr: &stderr, command: "dagstore x"}
+		if code := a.finish(ctx, test.err); code != exitInterrupted || stderr.String() != test.want {
+			t.Errorf("%v: exit code %d, %q, want %q", test.err, code, stderr.String(), test.want)
 		}
 	}
 }
@@ -165,6 +189,19 @@ func TestTally(t *testing.T) {
 		}
 		if code := exitCode(got.err()); code != test.want {
 			t.Errorf("%s: exit code %d, want %d", test.name, code, test.want)
+		}
+	}
+}
+
+func TestTallyOfStopped(t *testing.T) {
+	for want, got := range map[string]tally{
+		"1 failed, 3 done, 0 not tried":                                {done: 3, failed: 1, stopped: true},
+		"1 failed, 0 done, 2 cut off, 5 not tried":                     {failed: 1, stopped: true, cutOff: 2, untried: 5},
+		"1 failed, 0 done, 5 not tried, nor what standard input names": {failed: 1, stopped: true, untried: 5, piped: true},
+		"2 of 9 would fail, 5 not tried":                               {done: 7, failed: 2, dry: true, stopped: true, untried: 5},
+	} {
+		if err := got.err(); err == nil || err.Error() != want {
+			t.Errorf("got %q, want %q", err, want)
 		}
 	}
 }

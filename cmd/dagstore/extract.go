@@ -64,11 +64,15 @@ func readError(err error) error {
 // if force is set or what comes is text.
 func (a *app) toStdout(force bool, write func(io.Writer) error) error {
 	out := bufio.NewWriterSize(a.stdout, outBuffer)
-	var w io.Writer = out
+	var err error
 	if isTerminal(a.stdout) && !force {
-		w = &textOnly{w: out}
+		w := &textOnly{w: out}
+		if err = write(w); err == nil {
+			err = w.end()
+		}
+	} else {
+		err = write(out)
 	}
-	err := write(w)
 	if errors.Is(err, errBinary) {
 		return err // and show no part of it
 	}
@@ -118,6 +122,15 @@ func (t *textOnly) Write(p []byte) (int, error) {
 	}
 	t.part = append([]byte(nil), text[end:]...)
 	return len(p), nil
+}
+
+// end is called behind the last Write: a character of which the rest has not
+// come is no text either.
+func (t *textOnly) end() error {
+	if len(t.part) > 0 {
+		return errBinary
+	}
+	return nil
 }
 
 // printable reports whether r does nothing to a terminal but show itself. The

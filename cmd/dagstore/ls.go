@@ -75,7 +75,7 @@ func (a *app) printShard(w io.Writer, info shard.Info) error {
 func summary(info shard.Info) string {
 	switch {
 	case info.Failure != nil && info.Failure.Err != nil:
-		return info.Failure.Err.Error()
+		return showText(info.Failure.Err.Error())
 	case info.Version == 0:
 		return info.URL
 	}

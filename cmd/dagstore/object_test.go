@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -67,6 +68,20 @@ func TestObjectOfFailedItem(t *testing.T) {
 	got := objectOfOutcome(o, false)
 	if got.Key != "k" || got.Status != "failed" || got.State != "gone" || got.Bytes != 7 || got.Error != "bad" || got.Plan != "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestSummaryOfFailure: an error may hold a name that a stranger gave a file.
+// It neither steers the terminal nor ends the line.
+func TestSummaryOfFailure(t *testing.T) {
+	odd := &fs.PathError{Op: "open", Path: "/srv/\x1b[31m\n.car", Err: fs.ErrPermission}
+	info := shard.Info{Key: "k", State: shard.Errored, Failure: &shard.Failure{Err: &shard.Error{Key: "k", Op: shard.OpIndex, Err: odd}}}
+	var out bytes.Buffer
+	if err := (&app{}).printShard(&out, info); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Contains(got, "\x1b") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "permission denied") {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 
@@ -81,9 +80,6 @@ func (a *app) openStore(ctx context.Context, create bool, cfg *dagstore.Config) 
 	store, err := dagstore.Open(ctx, at.dir, cfg)
 	if create && errors.Is(err, dagstore.ErrNoStore) {
 		cfg.NoCreate = false
-		if err := os.MkdirAll(at.dir, 0o777); err != nil {
-			return nil, fmt.Errorf("cannot make a store in %s (%s): %w", at.dir, at.why, err)
-		}
 		if store, err = dagstore.Open(ctx, at.dir, cfg); err == nil {
 			a.notef("made a new store in %s (%s)", at.dir, at.why)
 		}

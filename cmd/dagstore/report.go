@@ -46,7 +46,8 @@ func (a *app) addTo(ctx context.Context, store *dagstore.Store, args []string, o
 		defer stop()
 		go r.bar.survey(ahead, a.sources(args, opts).named())
 	}
-	t, err := ad.run(ctx, a.sources(args, opts).items())
+	from := a.sources(args, opts)
+	t, err := ad.run(ctx, from.items(), from.piped())
 	r.bar.stop()
 	r.summary(t)
 	switch {
@@ -87,7 +88,7 @@ func (r *reporter) report(o outcome) {
 	default:
 		r.added++
 	}
-	r.bytes += o.read
+	r.bytes += max(o.read, 0)
 	if o.err != nil && !r.app.jsonOut {
 		r.app.notef("%s: %v", showText(o.item.name), plainly(o.err))
 	}

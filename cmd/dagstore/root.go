@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -100,6 +101,9 @@ func (a *app) finish(ctx context.Context, err error) int {
 	}
 	switch {
 	case code == exitInterrupted:
+		if !errors.Is(err, context.Canceled) { // it came up beside the interrupt
+			a.notef("%v", err)
+		}
 		a.notef("interrupted")
 	case code == exitUsage:
 		a.notef("%v; see \"%s --help\"", err, a.command)

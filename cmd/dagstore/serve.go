@@ -62,7 +62,8 @@ func checkListen(listen string) error {
 
 // serve answers requests until ctx ends, which is its regular end.
 func (a *app) serve(ctx context.Context, store *dagstore.Store, listen string, args []string) error {
-	handler, err := gateway.New(store, nil)
+	// Its answers name no shard and no source: the log does.
+	handler, err := gateway.New(store, &gateway.Config{Logger: a.logger(slog.LevelWarn)})
 	if err != nil {
 		return err
 	}

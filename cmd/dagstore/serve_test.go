@@ -167,6 +167,32 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServeTellsWhatItCannotRead: the answer names no source, so that the
+// operator has to be told.
+func TestServeTellsWhatItCannotRead(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "store")
+	file := carFile(t, "gone.car", "text")
+	if code := start(t, nil, "--repo", repo, "add", file).ends(t); code != exitOK {
+		t.Fatalf("add: exit code %d", code)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, nil, "--repo", repo, "serve", "--listen", "127.0.0.1:0")
+	url := s.stderr.match(t, `serving (http://127\.0\.0\.1:\d+)/`)
+	block := url + "/ipfs/" + cartest.Raw([]byte("text")).CID.String() + "?format=raw"
+	if status, body := fetch(t, block); status != http.StatusServiceUnavailable || strings.Contains(body, "gone") {
+		t.Errorf("%d %q, want 503 and no name of a shard", status, body)
+	}
+	if said := s.stderr.String(); !strings.Contains(said, "block cannot be served") || !strings.Contains(said, "gone") {
+		t.Errorf("the operator is told %q", said)
+	}
+	s.stop()
+	if code := s.ends(t); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestServeWhereItCannot(t *testing.T) {
 	repo := filepath.Join(t.TempDir(), "store")
 	first := start(t, nil, "--repo", repo, "serve", "--listen", "127.0.0.1:0")
@@ -196,6 +222,47 @@ func TestAddInterrupted(t *testing.T) {
 	again := start(t, nil, "--repo", repo, "add", one, two)
 	if code := again.ends(t); code != exitOK || !strings.Contains(again.stderr.String(), "0 added, 2 unchanged") {
 		t.Errorf("repeated: exit code %d, %q", code, again.stderr.String())
+	}
+}
+
+// TestForeseeFailed: a failed shard is read again although its source is the
+// one that was indexed.
+func TestForeseeFailed(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "store")
+	file := carFile(t, "a.car", "text")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(want int, flags ...string) *session {
+		t.Helper()
+		s := start(t, nil, append([]string{"--repo", repo, "add", file}, flags...)...)
+		if code := s.ends(t); code != want {
+			t.Fatalf("add %v: exit code %d, want %d: %s", flags, code, want, s.stderr.String())
+		}
+		return s
+	}
+	add(exitOK)
+	if err := os.WriteFile(file, []byte("no CAR"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	add(exitFailed)
+	// As it was, its time too.
+	if err := os.WriteFile(file, good, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, stat.ModTime(), stat.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if said := add(exitOK, "--dry-run").stderr.String(); !strings.Contains(said, "; "+showBytes(int64(len(good)))+" to read") {
+		t.Errorf("dry run: %q", said)
+	}
+	if said := add(exitOK).stderr.String(); !strings.Contains(said, "1 added") {
+		t.Errorf("add: %q", said)
 	}
 }
 

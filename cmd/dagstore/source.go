@@ -46,8 +46,9 @@ type sources struct {
 	notef   func(format string, args ...any)
 }
 
-// items yields every CAR that the sources name, as it is found. What cannot
-// be added comes as an item with an error.
+// items yields every CAR that the sources name, as it is found, but for those
+// that standard input names. What cannot be added comes as an item with an
+// error.
 func (s *sources) items() iter.Seq[item] {
 	return func(yield func(item) bool) {
 		for _, arg := range s.args {
@@ -55,14 +56,25 @@ func (s *sources) items() iter.Seq[item] {
 				return
 			}
 		}
-		if s.list != "" {
+		if s.list != "" && s.list != stdinList {
 			s.fromList(yield)
 		}
 	}
 }
 
-// named yields what the arguments name, without the list, which can be read
-// only once.
+// piped yields what a list on standard input names; nil if there is none. It
+// can be read only once, and may stay silent for ever.
+func (s *sources) piped() iter.Seq[item] {
+	if s.list != stdinList {
+		return nil
+	}
+	return func(yield func(item) bool) { s.fromList(yield) }
+}
+
+// stdinList is the name of the list on standard input.
+const stdinList = "-"
+
+// named yields what the arguments name, without any list.
 func (s *sources) named() iter.Seq[item] {
 	only := *s
 	only.list = ""
@@ -162,7 +174,7 @@ func (s *sources) fromURL(name, url, key string) item {
 // fromList yields the entries of the list that --from names.
 func (s *sources) fromList(yield func(item) bool) {
 	name, r := s.list, s.stdin
-	if name == "-" {
+	if name == stdinList {
 		name = "standard input"
 	} else {
 		f, err := os.Open(name)

@@ -9,9 +9,13 @@ import (
 type tally struct {
 	done   int // unchanged ones included
 	failed int
-	dry    bool // nothing was to be done
-	cut    bool // it was ended before all were tried
 	code   int  // what the failed ones agree on; exitFailed if they do not
+	dry    bool // nothing was to be done
+
+	stopped bool // it was ended before all were tried
+	cutOff  int  // by that, while they were under way
+	untried int  // that were not begun
+	piped   bool // standard input was to name more, nobody knows how many
 }
 
 func (t *tally) add(err error) {
@@ -33,10 +37,12 @@ func (t *tally) err() error {
 	switch {
 	case t.failed == 0:
 		return nil
+	case t.dry && t.stopped:
+		return exitError(t.exit(), fmt.Errorf("%d of %d would fail, %s", t.failed, t.done+t.failed, t.rest()))
 	case t.dry:
 		return exitError(t.exit(), fmt.Errorf("%d of %d would fail", t.failed, t.done+t.failed))
-	case t.cut:
-		return exitError(t.exit(), fmt.Errorf("%d failed, %d done, the rest was not tried", t.failed, t.done))
+	case t.stopped:
+		return exitError(t.exit(), fmt.Errorf("%d failed, %d done, %s", t.failed, t.done, t.rest()))
 	case t.done > 0:
 		return exitError(t.exit(), fmt.Errorf("%d of %d failed, the rest is done", t.failed, t.done+t.failed))
 	case t.failed == 1:
@@ -51,4 +57,16 @@ func (t *tally) exit() int {
 		return exitPartial
 	}
 	return t.code
+}
+
+// rest tells of the items that are neither done nor failed.
+func (t *tally) rest() string {
+	text := fmt.Sprintf("%d not tried", t.untried)
+	if t.cutOff > 0 {
+		text = fmt.Sprintf("%d cut off, %s", t.cutOff, text)
+	}
+	if t.piped {
+		text += ", nor what standard input names"
+	}
+	return text
 }

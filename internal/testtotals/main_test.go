@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,5 +44,39 @@ func TestTotals(t *testing.T) {
 	}
 	if err := once.read(strings.NewReader("no JSON")); err == nil {
 		t.Error("no error for a file that holds something else")
+	}
+}
+
+// TestReport: the totals come last whatever happens, and only what has passed
+// is well.
+func TestReport(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	const passed = `{"Action":"pass","Package":"p","Test":"A"}`
+	good, cut := file("good", passed), file("cut", passed+`{"Action":"fa`)
+	failed := file("failed", passed+`{"Action":"fail","Package":"p","Test":"B"}`)
+	for _, test := range []struct {
+		steps int
+		files []string
+		want  string
+		well  bool
+	}{
+		{0, []string{good}, "1 passed, 0 failed, 0 skipped\n", true},
+		{0, nil, "0 passed, 0 failed, 0 skipped\n", false},
+		{2, []string{good}, "1 passed, 2 failed, 0 skipped\n", false},
+		{1, []string{failed}, "1 passed, 1 failed, 0 skipped\n", false},
+		{0, []string{cut}, "1 passed, 1 failed, 0 skipped\n", false},
+		{1, []string{filepath.Join(dir, "nowhere")}, "0 passed, 2 failed, 0 skipped\n", false},
+	} {
+		var stdout, stderr bytes.Buffer
+		if well := report(&stdout, &stderr, test.steps, test.files); well != test.well || stdout.String() != test.want {
+			t.Errorf("%d, %q: %q, %v; want %q", test.steps, test.files, stdout.String(), well, test.want)
+		}
 	}
 }

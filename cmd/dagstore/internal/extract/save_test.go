@@ -16,28 +16,30 @@ import (
 
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+
+	"github.com/dagstore/dagstore/internal/car/dagtest"
 )
 
 func TestSaveFolder(t *testing.T) {
-	m := newMemory(t)
-	big := text(50_000)
+	m := dagtest.New(t)
+	big := dagtest.Text(50_000)
 	many, want := map[string]ipld.Node{}, map[string]string{
 		"big": big, "empty": "", "nothing": "/", "sub": "/", "sub/ü & %20": "x", "sub/sub": "/", "sub/sub/deep": "y",
 		"many": "/",
 	}
-	leaf := m.file("leaf")
+	leaf := m.File("leaf")
 	for i := range 700 {
 		name := fmt.Sprintf("entry %d", i)
 		many[name], want["many/"+name] = leaf, "leaf"
 	}
-	root := m.folder(false, map[string]ipld.Node{
-		"big":     m.file(big),
-		"empty":   m.file(""),
-		"nothing": m.folder(false, nil),
-		"many":    m.folder(true, many),
-		"sub": m.folder(false, map[string]ipld.Node{
-			"ü & %20": m.file("x"),
-			"sub":     m.folder(false, map[string]ipld.Node{"deep": m.file("y")}),
+	root := m.Folder(false, map[string]ipld.Node{
+		"big":     m.File(big),
+		"empty":   m.File(""),
+		"nothing": m.Folder(false, nil),
+		"many":    m.Folder(true, many),
+		"sub": m.Folder(false, map[string]ipld.Node{
+			"ü & %20": m.File("x"),
+			"sub":     m.Folder(false, map[string]ipld.Node{"deep": m.File("y")}),
 		}),
 	})
 	dir := t.TempDir()
@@ -54,11 +56,11 @@ func TestSaveFolder(t *testing.T) {
 }
 
 func TestSaveFile(t *testing.T) {
-	m := newMemory(t)
+	m := dagtest.New(t)
 	dir := t.TempDir()
-	raw := m.put(cid.Raw, 0x12, []byte("raw"))
-	data := text(9_999)
-	for c, want := range map[cid.Cid]string{raw: "raw", m.file(data).Cid(): data} {
+	raw := m.Block(cid.Raw, 0x12, []byte("raw"))
+	data := dagtest.Text(9_999)
+	for c, want := range map[cid.Cid]string{raw: "raw", m.File(data).Cid(): data} {
 		dst := filepath.Join(dir, c.String())
 		if _, err := New(m).Save(t.Context(), c, dst); err != nil {
 			t.Fatal(err)
@@ -78,18 +80,18 @@ func TestSaveFile(t *testing.T) {
 func TestSaveFails(t *testing.T) {
 	errDamaged := errors.New("damaged")
 	for name, c := range map[string]struct {
-		spoil func(*memory, cid.Cid)
+		spoil func(*dagtest.Memory, cid.Cid)
 		want  error
 	}{
-		"missing": {(*memory).drop, ErrMissing},
-		"damaged": {func(m *memory, c cid.Cid) { m.fail(c, errDamaged) }, errDamaged},
+		"missing": {(*dagtest.Memory).Drop, ErrMissing},
+		"damaged": {func(m *dagtest.Memory, c cid.Cid) { m.Fail(c, errDamaged) }, errDamaged},
 	} {
 		for i := range 4 {
-			m := newMemory(t)
-			data := text(20_000)
-			file := m.file(data)
-			sub := m.folder(true, map[string]ipld.Node{"file": file, "x": m.file("x")})
-			root := m.folder(false, map[string]ipld.Node{"a": m.file("a"), "sub": sub})
+			m := dagtest.New(t)
+			data := dagtest.Text(20_000)
+			file := m.File(data)
+			sub := m.Folder(true, map[string]ipld.Node{"file": file, "x": m.File("x")})
+			root := m.Folder(false, map[string]ipld.Node{"a": m.File("a"), "sub": sub})
 			leaf, err := cid.V1Builder{Codec: cid.Raw, MhType: 0x12}.Sum([]byte(data[15*1024 : 16*1024]))
 			if err != nil {
 				t.Fatal(err)
@@ -117,8 +119,8 @@ func TestSaveFails(t *testing.T) {
 }
 
 func TestSaveInterrupted(t *testing.T) {
-	m := newMemory(t)
-	root := m.folder(false, map[string]ipld.Node{"a": m.file(text(20_000))})
+	m := dagtest.New(t)
+	root := m.Folder(false, map[string]ipld.Node{"a": m.File(dagtest.Text(20_000))})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dir := t.TempDir()
@@ -129,8 +131,8 @@ func TestSaveInterrupted(t *testing.T) {
 }
 
 func TestSaveOverwritesNothing(t *testing.T) {
-	m := newMemory(t)
-	file, dir := m.file("new"), m.folder(false, map[string]ipld.Node{"a": m.file("new")})
+	m := dagtest.New(t)
+	file, dir := m.File("new"), m.Folder(false, map[string]ipld.Node{"a": m.File("new")})
 	at := t.TempDir()
 	for name, make := range map[string]func(string) error{
 		"file":   func(p string) error { return os.WriteFile(p, []byte("old"), 0o666) },
@@ -163,13 +165,13 @@ func TestSaveOverwritesNothing(t *testing.T) {
 }
 
 func TestUnsafeNames(t *testing.T) {
-	m := newMemory(t)
-	leaf := m.file("leaf")
+	m := dagtest.New(t)
+	leaf := m.File("leaf")
 	for _, names := range [][]string{
 		{".."}, {"."}, {""}, {"a/b"}, {"/etc"}, {"../x"}, {"a\x00b"}, {"a", "a"}, {"ok", ".."},
 	} {
 		dir := t.TempDir()
-		for _, root := range []ipld.Node{m.odd(leaf, names...), m.odd(m.odd(leaf, names...), "sub")} {
+		for _, root := range []ipld.Node{m.Odd(leaf.Cid(), names...), m.Odd(m.Odd(leaf.Cid(), names...).Cid(), "sub")} {
 			if _, err := New(m).Save(t.Context(), root.Cid(), filepath.Join(dir, "dst")); !errors.Is(err, ErrName) {
 				t.Errorf("%q: %v", names, err)
 			}
@@ -179,10 +181,10 @@ func TestUnsafeNames(t *testing.T) {
 }
 
 func TestTooDeep(t *testing.T) {
-	m := newMemory(t)
-	node := m.file("bottom")
+	m := dagtest.New(t)
+	node := m.File("bottom")
 	for range maxDepth + 2 {
-		node = m.odd(node, "d")
+		node = m.Odd(node.Cid(), "d")
 	}
 	dir := t.TempDir()
 	if _, err := New(m).Save(t.Context(), node.Cid(), filepath.Join(dir, "dst")); !errors.Is(err, ErrKind) {
@@ -195,16 +197,16 @@ func TestSymlinks(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Log("symlinks need a privilege here: they may all be left out")
 	}
-	m := newMemory(t)
-	root := m.folder(false, map[string]ipld.Node{
-		"file": m.file("x"),
-		"good": m.symlink("sub/also"),
-		"abs":  m.symlink("/etc/passwd"),
-		"up":   m.symlink("../x"),
-		"sub": m.folder(true, map[string]ipld.Node{
-			"also":  m.symlink("../file"),
-			"upper": m.symlink("../../x"),
-			"odd":   m.symlink("a/../../../x"),
+	m := dagtest.New(t)
+	root := m.Folder(false, map[string]ipld.Node{
+		"file": m.File("x"),
+		"good": m.Symlink("sub/also"),
+		"abs":  m.Symlink("/etc/passwd"),
+		"up":   m.Symlink("../x"),
+		"sub": m.Folder(true, map[string]ipld.Node{
+			"also":  m.Symlink("../file"),
+			"upper": m.Symlink("../../x"),
+			"odd":   m.Symlink("a/../../../x"),
 		}),
 	})
 	dst := filepath.Join(t.TempDir(), "dst")
@@ -224,7 +226,7 @@ func TestSymlinks(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	dir := t.TempDir()
-	if _, err := New(m).Save(t.Context(), m.symlink("x").Cid(), filepath.Join(dir, "dst")); !errors.Is(err, ErrKind) {
+	if _, err := New(m).Save(t.Context(), m.Symlink("x").Cid(), filepath.Join(dir, "dst")); !errors.Is(err, ErrKind) {
 		t.Errorf("a symlink alone: %v", err)
 	}
 	wantEmpty(t, dir)
