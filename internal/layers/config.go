@@ -77,8 +77,9 @@ type Config struct {
 	// not after a crash.
 	Next func(ctx context.Context) (uint32, error)
 
-	// Commit returns when c is durable. After an error it is not known
-	// whether c is; nothing is lost by either.
+	// Commit returns when c is durable. If after an error it is not known
+	// whether c is, every later Commit must fail too, until the index is
+	// opened with what is on disk: nothing is lost then by either.
 	Commit func(ctx context.Context, c Change) error
 
 	// MemEntries is when the table in memory is due to be flushed. An Add

@@ -33,8 +33,8 @@ type disk struct {
 	open    int // files
 	reads   int
 	failAt  int  // the operation that fails, counted from 1; 0: none
-	torn    bool // a commit that fails is done nevertheless,
-	unsure  bool // and one was
+	torn    bool // a commit that fails is done nevertheless
+	broken  bool // one was: as in a catalogue, there is none after it until a start
 	ops     int
 }
 
@@ -96,15 +96,19 @@ func (d *disk) number(context.Context) (uint32, error) {
 	return d.next, d.op()
 }
 
-// commit fails before the change is done or, if the disk is torn, after.
+// commit fails before the change is done or, if the disk is torn, after. Then
+// nobody knows what is on disk, and nothing more is committed.
 func (d *disk) commit(_ context.Context, c Change) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.op()
-	if err != nil && !d.torn {
+	if err == nil && d.broken {
+		err = fmt.Errorf("after a commit that failed: %w", errIO)
+	}
+	if err != nil && (d.broken || !d.torn) {
 		return err
 	}
-	d.unsure = d.unsure || err != nil
+	d.broken = err != nil
 	for _, l := range c.Add {
 		if _, ok := d.files[l.N]; !ok {
 			return fmt.Errorf("layer %d is listed and not there", l.N)
@@ -112,7 +116,7 @@ func (d *disk) commit(_ context.Context, c Change) error {
 		d.list[l.N] = l
 	}
 	for _, n := range c.Remove {
-		if _, ok := d.list[n]; !ok && !d.unsure { // after a torn commit it may be tried again
+		if _, ok := d.list[n]; !ok {
 			return fmt.Errorf("layer %d is taken off the list twice", n)
 		}
 		delete(d.list, n)
