@@ -35,7 +35,7 @@ that, as "add" does, and what is indexed is served.
 It listens on this machine's loopback address alone unless --listen names
 another one. SIGINT or SIGTERM stops it cleanly, with exit code 0.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkListen(listen); err != nil {
+			if err := checkListen(cmd.Context(), listen); err != nil {
 				return exitError(exitUsage, err)
 			}
 			ctx := cmd.Context()
@@ -49,10 +49,10 @@ another one. SIGINT or SIGTERM stops it cleanly, with exit code 0.`,
 }
 
 // checkListen tells what is wrong with an address before anything is opened.
-func checkListen(listen string) error {
+func checkListen(ctx context.Context, listen string) error {
 	_, port, err := net.SplitHostPort(listen)
 	if err == nil {
-		_, err = net.LookupPort("tcp", port)
+		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
 	}
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w", listen, err)

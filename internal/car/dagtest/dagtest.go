@@ -60,11 +60,10 @@ func (m *Memory) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
 		m.OnGet(c)
 	}
 	m.reads++
-	key := string(c.Hash())
-	if err := m.errs[key]; err != nil {
+	if err := m.errs[string(c.Hash())]; err != nil {
 		return nil, err
 	}
-	if b, ok := m.blocks[key]; ok {
+	if b, ok := m.blocks[string(c.Hash())]; ok {
 		return blocks.NewBlockWithCid(b.RawData(), c)
 	}
 	return nil, ipld.ErrNotFound{Cid: c}
