@@ -174,6 +174,32 @@ func ExampleStore_Destroy() {
 	// <nil>
 }
 
+// A mark that outlives the process: this shard's copy is not to be evicted.
+func ExampleStore_Pin() {
+	ctx := context.Background()
+	dir, store := exampleStore(ctx)
+	defer os.RemoveAll(dir)
+	defer store.Close()
+	path, _ := makeCAR(dir, "photos.car", 5)
+	car, err := filemount.New(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Register(ctx, "photos", car, nil); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store.Pin(ctx, "photos"))
+	info, err := store.Info(ctx, "photos")
+	fmt.Println(info.Local.Pinned, err)
+	fmt.Println(store.Unpin(ctx, "photos"))
+	fmt.Println(store.Evict(ctx, "photos")) // no copy: no error
+	// Output:
+	// <nil>
+	// true <nil>
+	// <nil>
+	// <nil>
+}
+
 func exampleStore(ctx context.Context) (dir string, store *dagstore.Store) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -50,6 +50,9 @@ const (
 	OpRecover  Op = "recover"
 	OpDestroy  Op = "destroy"
 	OpInfo     Op = "info"
+	OpPin      Op = "pin"
+	OpUnpin    Op = "unpin"
+	OpEvict    Op = "evict"
 )
 
 // An Error is a failure of one shard. Its text never holds a credential.

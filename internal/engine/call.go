@@ -44,13 +44,14 @@ type Call struct {
 	op      shard.Op
 	event   lifecycle.Event
 	key     shard.Key
-	ctx     context.Context //nolint:containedctx // governs the waiting for the outcome, nothing else
-	sink    Sink            // nil: nobody wants to know
-	patient bool            // the caller watches ctx itself and calls Leave
-	record  *catalog.Record // Register: what to remember
-	ready   bool            // Acquire: only if it need not wait for an index
-	near    bool            // Acquire: only if it reaches no source
-	token   bool            // holds a commit token
+	ctx     context.Context            //nolint:containedctx // governs the waiting for the outcome, nothing else
+	sink    Sink                       // nil: nobody wants to know
+	patient bool                       // the caller watches ctx itself and calls Leave
+	record  *catalog.Record            // Register: what to remember
+	revise  func(*catalog.Record) bool // Amend: see cause
+	ready   bool                       // Acquire: only if it need not wait for an index
+	near    bool                       // Acquire: only if it reaches no source
+	token   bool                       // holds a commit token
 
 	state atomic.Int32
 	stop  func() bool // ends the watch over ctx

@@ -161,7 +161,7 @@ func (e *Engine) commitFailed(b *batch) {
 	}
 	for _, en := range entries {
 		if !en.loading {
-			if en.changed > durable && en.machine.State == shard.Serving {
+			if en.changed > durable && en.machine.State == shard.Serving && (en.durable == nil || en.durable.Index.ID != en.id()) {
 				// Its index was refused, and no hold on it was given out yet.
 				e.withdraw(en.id(), true)
 				e.cutOpening(en)

@@ -17,6 +17,10 @@ type cause struct {
 	found *found // an indexing that succeeded
 	err   error  // what failed
 	drop  func() // gets rid of what late work made
+
+	// revise changes a copy of the record, and reports whether it did: what is
+	// so already is not written again.
+	revise func(*catalog.Record) bool
 }
 
 // event moves the shard on ev and does what that asks for.
@@ -92,6 +96,15 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 	}
 	b := e.loop.gather
 	old := en.id()
+	switch {
+	case do.Has(lifecycle.Revise):
+		e.revise(en, why)
+		return
+	case do.Has(lifecycle.DropCopy) && !do.Has(lifecycle.Forget):
+		// An Evict. The store keeps no copies of its own, so no record names
+		// one: there is nothing to drop, and nothing to write about it.
+		return
+	}
 	if do.Has(lifecycle.Forget) {
 		if old != 0 {
 			b.bury(old)

@@ -183,7 +183,7 @@ func (e *Engine) call(en *entry, c *Call) {
 	if ev == lifecycle.Acquire && !c.ready && en.machine.State == shard.Errored && e.due(en.record.Failure) {
 		ev = lifecycle.AcquireRetry
 	}
-	e.event(en, ev, cause{call: c})
+	e.event(en, ev, cause{call: c, revise: c.revise})
 	if c.token {
 		if en.dirty {
 			e.loop.gather.tokens++

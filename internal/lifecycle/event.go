@@ -20,6 +20,7 @@ const (
 	Replace                    // give it a new revision, indexed beside the old
 	Busy                       // Remount or Replace, while work is under way
 	Evict                      // give back the local copy
+	Amend                      // change what the record says, and nothing about the state
 
 	// Holders and callers who leave.
 	Release           // a holder lets go, others remain
@@ -38,6 +39,7 @@ const (
 	ReplaceFailed  // it could not be
 	Lost           // on opening: index or copy missing, or the source changed; nobody else holds it
 	LostHeld       // the same, while others hold what they opened before
+	Confirmed      // the source of an opening calls itself another version, and is the same
 	Opened         // the opening succeeded
 	OpenFailed     // it failed for those who waited for it, other holds remain
 	OpenFailedLast // the same, and no hold remains
@@ -63,6 +65,7 @@ const (
 	Note                              // remember the failure
 	Install                           // take over what the work found: index, roots, sizes
 	Rebind                            // take over where the CAR lies now
+	Revise                            // change in the record what the event brings along
 	Discard                           // throw away what the work made
 	DropIndex                         // the index is dead: vanish from answers, unlink once nobody reads it
 	DropCopy                          // the same for the local copy
@@ -95,16 +98,16 @@ const (
 
 var eventNames = [numEvents]string{
 	"Register", "RegisterLazy", "Acquire", "AcquireRetry", "Recover", "Destroy", "DestroyRefuse",
-	"DestroyWait", "DestroyForce", "Remount", "Replace", "Busy", "Evict",
+	"DestroyWait", "DestroyForce", "Remount", "Replace", "Busy", "Evict", "Amend",
 	"Release", "ReleaseLast", "CancelParked", "CancelOpening", "CancelOpeningLast",
 	"Indexed", "Failed", "FailedBad", "Remounted", "RemountFailed", "Replaced", "ReplaceFailed",
-	"Lost", "LostHeld", "Opened", "OpenFailed", "OpenFailedLast", "Stale",
+	"Lost", "LostHeld", "Confirmed", "Opened", "OpenFailed", "OpenFailedLast", "Stale",
 	"CommitFailed", "LoadedRegistered", "LoadedAvailable", "LoadedErrored",
 	"LoadedInitializing", "LoadedRecovering", "LoadedDestroying",
 }
 
 var effectNames = [...]string{
-	"Cut", "Sever", "Note", "Install", "Rebind", "Discard", "DropIndex", "DropCopy", "Persist",
+	"Cut", "Sever", "Note", "Install", "Rebind", "Revise", "Discard", "DropIndex", "DropCopy", "Persist",
 	"Forget", "Start", "StartBeside", "Watch", "Park", "ParkOpeners", "Open", "Join", "Await",
 	"Reply", "Reject", "Deliver", "FailOpeners", "Unpark", "FailParked", "ReplyWatchers",
 	"FailWatchers", "ReplyBeside", "FailBeside", "ReplyGone", "FailGone", "Idle", "Reload", "Never",

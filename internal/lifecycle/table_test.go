@@ -111,11 +111,16 @@ var laws = []struct {
 	{"what late work made is discarded", func(_ shard.State, e Event, _ shard.State, do Effects) bool {
 		return e == Stale && do != Discard
 	}},
+	{"a revision moves nothing, is written, and comes by no other event", func(s shard.State, e Event, next shard.State, do Effects) bool {
+		revises := e == Amend || e == Confirmed
+		return do.Has(Revise) && (next != s || !revises || do&^Reply != Revise|Persist) ||
+			revises && do.Has(Persist) && !do.Has(Revise)
+	}},
 	{"a failed commit writes nothing", func(_ shard.State, e Event, _ shard.State, do Effects) bool {
 		return e == CommitFailed && do&(Persist|Forget|Start|StartBeside) != 0
 	}},
 	{"every call is answered, refused or made to wait, once", func(_ shard.State, e Event, _ shard.State, do Effects) bool {
-		if e > Evict || do.Has(Never) {
+		if e > Amend || do.Has(Never) {
 			return false
 		}
 		n := 0

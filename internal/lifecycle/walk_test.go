@@ -35,7 +35,7 @@ func (n node) sent(e Event) bool {
 		return m.Work == Index
 	case Remounted, RemountFailed, Replaced, ReplaceFailed:
 		return m.Work == Beside
-	case Opened, OpenFailed:
+	case Opened, OpenFailed, Confirmed:
 		return n.flight
 	case Lost: // on opening, or by a read
 		return n.flight || m.State == shard.Available || m.State == shard.Serving

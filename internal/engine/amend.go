@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// NewPin asks to keep the local copy of key from eviction, or, if pin is
+// false, no longer to. It moves no shard and disturbs no work.
+func NewPin(ctx context.Context, key shard.Key, pin bool, sink Sink) *Call {
+	op := shard.OpUnpin
+	if pin {
+		op = shard.OpPin
+	}
+	return &Call{op: op, event: lifecycle.Amend, key: key, ctx: ctx, sink: sink, revise: func(r *catalog.Record) bool {
+		had := r.Pin
+		r.Pin = pin
+		return had != pin
+	}}
+}
+
+// NewEvict asks to give the local copy of key back.
+func NewEvict(ctx context.Context, key shard.Key, sink Sink) *Call {
+	return &Call{op: shard.OpEvict, event: lifecycle.Evict, key: key, ctx: ctx, sink: sink}
+}
+
+// revise writes the record as the event wants it changed. State and intent
+// stay as they are stored, whatever the shard is doing: work that began
+// without an intent does not get one by a pin.
+func (e *Engine) revise(en *entry, why cause) {
+	r := *en.record
+	if !why.revise(&r) {
+		return
+	}
+	r.Revision = en.disk + 1
+	r.Changed = e.cfg.Now()
+	en.record = &r
+	e.loop.gather.change(en)
+}
