@@ -104,8 +104,8 @@ func (s *Store) AcquireShard(ctx context.Context, key shard.Key, out chan<- Shar
 // RecoverShard reads and indexes a failed shard again, or joins the work if
 // that is under way. Its result has no error for a shard that has not failed,
 // and wraps [shard.ErrHeld] while there are holders from before the failure.
-func (s *Store) RecoverShard(ctx context.Context, key shard.Key, out chan<- ShardResult, _ *RecoverOptions) error {
-	return s.engine.Submit(engine.NewRecover(ctx, key, s.sink(out)))
+func (s *Store) RecoverShard(ctx context.Context, key shard.Key, out chan<- ShardResult, opts *RecoverOptions) error {
+	return s.engine.Submit(recovery(ctx, key, opts, s.sink(out)))
 }
 
 // DestroyShard removes a shard with its record and its index, never its
@@ -141,8 +141,8 @@ func (s *Store) Acquire(ctx context.Context, key shard.Key, opts *AcquireOptions
 }
 
 // Recover is [Store.RecoverShard] that waits for its result.
-func (s *Store) Recover(ctx context.Context, key shard.Key, _ *RecoverOptions) error {
-	_, err := s.engine.Wait(engine.NewRecover(ctx, key, nil))
+func (s *Store) Recover(ctx context.Context, key shard.Key, opts *RecoverOptions) error {
+	_, err := s.engine.Wait(recovery(ctx, key, opts, nil))
 	return err
 }
 
@@ -213,9 +213,17 @@ func (s *Store) lasting(m mount.Mount) (url string, err error) {
 func acquire(ctx context.Context, key shard.Key, opts *AcquireOptions, out engine.Sink) *engine.Call {
 	var o engine.AcquireOptions
 	if opts != nil {
-		o.Near = opts.LocalOnly
+		o.Near, o.Background = opts.LocalOnly, opts.Background
 	}
 	return engine.NewAcquire(ctx, key, o, out)
+}
+
+func recovery(ctx context.Context, key shard.Key, opts *RecoverOptions, out engine.Sink) *engine.Call {
+	c := engine.NewRecover(ctx, key, out)
+	if opts != nil && opts.Background {
+		return c.InBackground()
+	}
+	return c
 }
 
 func destroy(ctx context.Context, key shard.Key, opts *DestroyOptions, out engine.Sink) (*engine.Call, error) {

@@ -29,7 +29,9 @@ type Config struct {
 
 // Work bounds what runs at once.
 type Work struct {
-	Indexings int   // CARs read at once; default: one for each CPU
+	Indexings int   // CARs on this machine read at once; default: one for each CPU
+	Fetches   int   // CARs from elsewhere read at once; default 8
+	Waits     int   // of CARs that must be made ready first (see mount.Stat), read at once; default 2
 	Opens     int   // shards opened at once; default 16
 	Memory    int64 // bytes for building indices, all together; default 256 MiB
 	Queue     int   // calls waiting for the loop; default 4096
@@ -45,6 +47,8 @@ type Limits struct {
 }
 
 const (
+	defaultFetches = 8
+	defaultWaits   = 2
 	defaultOpens   = 16
 	defaultMemory  = 256 << 20
 	defaultQueue   = 4096
@@ -76,6 +80,8 @@ func (c *Config) withDefaults() (Config, error) {
 	}
 	var errs []error
 	number(&errs, "Work.Indexings", &out.Work.Indexings, runtime.GOMAXPROCS(0), 1)
+	number(&errs, "Work.Fetches", &out.Work.Fetches, defaultFetches, 1)
+	number(&errs, "Work.Waits", &out.Work.Waits, defaultWaits, 1)
 	number(&errs, "Work.Opens", &out.Work.Opens, defaultOpens, 1)
 	number(&errs, "Work.Memory", &out.Work.Memory, defaultMemory, leastMemory)
 	number(&errs, "Work.Queue", &out.Work.Queue, defaultQueue, 1)

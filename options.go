@@ -20,10 +20,18 @@ type RegisterOptions struct {
 // AcquireOptions is how a shard is acquired.
 type AcquireOptions struct {
 	LocalOnly bool // shard.ErrRemote instead of reaching a source that is not on this machine
+
+	// Background has what must be done for this call alone (opening, reading
+	// and indexing the CAR) wait until nothing is left to be done for calls
+	// that are not in the background. A shard that is open comes at once.
+	// A call in the foreground for the same shard takes the work with it.
+	Background bool
 }
 
-// RecoverOptions is how a shard is recovered. It has no fields today.
-type RecoverOptions struct{}
+// RecoverOptions is how a shard is recovered.
+type RecoverOptions struct {
+	Background bool // as in [AcquireOptions]
+}
 
 // DestroyOptions is how a shard is destroyed.
 type DestroyOptions struct {

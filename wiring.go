@@ -173,6 +173,8 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Mounts:    c.Mounts,
 		Limits:    car.Limits(c.Limits),
 		Indexings: c.Work.Indexings,
+		Fetches:   c.Work.Fetches,
+		Waits:     c.Work.Waits,
 		Opens:     c.Work.Opens,
 		Memory:    c.Work.Memory,
 		Queue:     c.Work.Queue,

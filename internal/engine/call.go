@@ -53,6 +53,8 @@ type Call struct {
 	near    bool                       // Acquire: only if it reaches no source
 	token   bool                       // holds a commit token
 
+	background bool // work for it alone goes after all that is not
+
 	state atomic.Int32
 	stop  func() bool // ends the watch over ctx
 
@@ -88,11 +90,16 @@ func NewRegister(ctx context.Context, r *catalog.Record, lazy bool, sink Sink) *
 type AcquireOptions struct {
 	Near  bool // shard.ErrRemote instead of reaching a source that is not on this machine
 	Ready bool // shard.ErrBusy instead of waiting for an index
+
+	Background bool // see [Call.InBackground]
 }
 
 // NewAcquire asks for a hold on key.
 func NewAcquire(ctx context.Context, key shard.Key, o AcquireOptions, sink Sink) *Call {
-	return &Call{op: shard.OpAcquire, event: lifecycle.Acquire, key: key, ctx: ctx, sink: sink, near: o.Near, ready: o.Ready}
+	return &Call{
+		op: shard.OpAcquire, event: lifecycle.Acquire, key: key, ctx: ctx, sink: sink,
+		near: o.Near, ready: o.Ready, background: o.Background,
+	}
 }
 
 // NewRecover asks for another try at key.
@@ -110,6 +117,13 @@ func NewDestroy(ctx context.Context, key shard.Key, manner lifecycle.Event, sink
 // [Engine.Leave] when it ends. It must be set before Submit.
 func (c *Call) Patient() *Call {
 	c.patient = true
+	return c
+}
+
+// InBackground says that work that is done for this call alone goes after all
+// work that somebody else waits for. It must be set before Submit.
+func (c *Call) InBackground() *Call {
+	c.background = true
 	return c
 }
 

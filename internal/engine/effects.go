@@ -191,9 +191,11 @@ func (e *Engine) callers(en *entry, do lifecycle.Effects, why cause) {
 	}
 	switch {
 	case do.Has(lifecycle.Start):
-		e.start(en)
+		e.start(en, c)
 	case do&(lifecycle.Watch|lifecycle.Park) != 0 && en.deferred:
-		e.start(en)
+		e.start(en, c)
+	case do&(lifecycle.Watch|lifecycle.Park) != 0:
+		e.hasten(en, c)
 	}
 }
 

@@ -24,7 +24,9 @@ type Config struct {
 	Mounts   mount.Registry
 	Limits   car.Limits
 
-	Indexings int    // CARs read at once
+	Indexings int    // CARs on this machine read at once
+	Fetches   int    // CARs from elsewhere read at once
+	Waits     int    // CARs read at once that must be made ready first
 	Opens     int    // shards opened at once
 	Memory    int64  // bytes for building indices, all together
 	Queue     int    // calls waiting for the loop
@@ -56,6 +58,7 @@ type Engine struct {
 	inverted *layers.Inverted
 	ids      ids
 	exists   filter
+	memory   *memory
 
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop
@@ -88,6 +91,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		recovered: make(chan struct{}),
 	}
 	e.work, e.cut = context.WithCancel(context.Background())
+	e.memory = newMemory(cfg.Memory, cfg.Indexings+cfg.Fetches+cfg.Waits)
 	e.ids.reserve = cfg.Catalog.Reserve
 	if err := e.openLayers(ctx); err != nil {
 		e.cut()

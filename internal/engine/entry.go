@@ -23,6 +23,7 @@ type entry struct {
 	loading bool    // the record is being read
 	losses  []*loss // met while it was
 	waiting [places]callList
+	urgent  int // how many of those who wait are in the foreground
 
 	opening  *opening
 	indexing *indexing
@@ -44,6 +45,9 @@ func (en *entry) id() index.ID {
 func (en *entry) add(c *Call, p place) {
 	c.entry, c.place = en, p
 	en.waiting[p].add(c)
+	if !c.background {
+		en.urgent++
+	}
 }
 
 // next takes the first call out of a list; nil if there is none.
@@ -58,6 +62,9 @@ func (en *entry) next(p place) *Call {
 // drop removes c from the list in which it waits.
 func (en *entry) drop(c *Call) {
 	en.waiting[c.place].remove(c)
+	if !c.background {
+		en.urgent--
+	}
 	c.entry, c.place = nil, nowhere
 }
 

@@ -26,6 +26,9 @@ const maxVersion = 4 << 10
 // exactly one message to the loop.
 type indexing struct {
 	node   node
+	ticket ticket[*indexing]
+	kind   kind  // of the pool in which it waits or runs
+	class  class // in which it waits
 	entry  *entry
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
@@ -49,40 +52,14 @@ type found struct {
 	verify  bool
 }
 
-// start has the shard read and indexed. Work that nobody waits for and whose
-// intent is on disk stays there while enough is in memory.
-func (e *Engine) start(en *entry) {
-	l := &e.loop
-	if len(l.indexing.queue) >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
-		en.deferred, l.backlog = true, true
-		return
-	}
-	en.deferred = false
+// newIndexing makes an attempt at indexing en, as its record is now.
+func (e *Engine) newIndexing(en *entry) *indexing {
 	w := &indexing{entry: en, record: en.record}
 	w.ctx, w.cancel = context.WithCancel(e.work)
 	w.total.Store(-1)
 	w.node.what, w.node.of = whatDone, w
-	en.indexing = w
-	l.indexing.add(w)
-	e.startIndexing()
-}
-
-func (e *Engine) startIndexing() {
-	for {
-		w, ok := e.loop.indexing.next()
-		if !ok {
-			break
-		}
-		w.started = e.cfg.Now()
-		e.workers.Go(func() {
-			w.found, w.err = e.index(w)
-			w.cancel()
-			e.box.complete(&w.node)
-		})
-	}
-	if e.loop.backlog && e.loop.paging == 0 && len(e.loop.indexing.queue) < max(1, e.cfg.Window/2) {
-		e.refill()
-	}
+	w.ticket.work, w.ticket.host = w, hostOf(en.record.URL)
+	return w
 }
 
 // cutWork ends the indexing of a shard. If the shard waits for its end, that
@@ -96,15 +73,15 @@ func (e *Engine) cutWork(en *entry) {
 		w = &indexing{entry: en, err: context.Canceled}
 		w.node.what, w.node.of = whatDone, w
 		en.indexing = w
-		e.loop.indexing.running++ // as if it ran: its end is counted
+		e.loop.sources[w.kind].running++ // as if it ran: its end is counted
 		e.box.complete(&w.node)
 	case w == nil:
 		return
 	default:
 		w.cancel()
-		if e.loop.indexing.remove(w) {
+		if p := &e.loop.sources[w.kind]; p.remove(&w.ticket) {
 			w.err = context.Canceled
-			e.loop.indexing.running++
+			p.running++
 			e.box.complete(&w.node)
 		}
 	}
@@ -115,7 +92,10 @@ func (e *Engine) cutWork(en *entry) {
 
 // finish is the end of an indexing.
 func (w *indexing) finish(e *Engine) {
-	e.loop.indexing.running--
+	e.loop.sources[w.kind].done()
+	if w.moved(e) {
+		return
+	}
 	en := w.entry
 	why := cause{found: w.found, err: w.err, drop: func() { e.discard(w.found) }}
 	switch {
@@ -185,14 +165,19 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 	if len(st.Version) > maxVersion {
 		return nil, fail(key, shard.OpFetch, fmt.Errorf("%w: its version has %d bytes, the most is %d", shard.ErrSource, len(st.Version), maxVersion))
 	}
+	if st.Waits && w.kind != slow {
+		return nil, elsewhere{slow}
+	}
 	w.total.Store(st.Size)
-	src, err := openSource(w.ctx, m, st.Size)
+	src, err := openSource(w.ctx, m, st.Size, w.kind)
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
 	}
 	defer src.Close()
 
-	b := index.NewBuilder(&index.WriteOptions{Memory: e.cfg.Memory / int64(e.cfg.Indexings), Spill: e.cfg.Spill})
+	bytes := e.memory.take(wantedMemory(st.Size))
+	defer e.memory.give(bytes)
+	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})
 	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
 	res, err := car.Scan(w.ctx, src, car.Options{
 		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.done.Store,

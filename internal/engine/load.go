@@ -174,7 +174,7 @@ func (w *refilling) finish(e *Engine) {
 			l.paging++
 		} else {
 			if en.deferred {
-				e.start(en)
+				e.start(en, nil)
 			}
 			e.settleDown(en)
 		}

@@ -18,7 +18,7 @@ type loop struct {
 	loads    []*entry // records to read next
 	reading  bool     // a reader is at work
 	opens    pool[*opening]
-	indexing pool[*indexing]
+	sources  sources
 	flushing bool
 	removals []index.ID // files to be removed
 	sweeping bool
@@ -41,7 +41,9 @@ const followUps = 256
 func (l *loop) init(e *Engine) {
 	l.entries = map[shard.Key]*entry{}
 	l.opens.max = e.cfg.Opens
-	l.indexing.max = e.cfg.Indexings
+	l.sources[onDisk].max = e.cfg.Indexings
+	l.sources[remote].max = e.cfg.Fetches
+	l.sources[slow].max = e.cfg.Waits
 	l.gather = &batch{n: 1}
 	l.toCommit = make(chan *batch, 1)
 	l.backlog = true

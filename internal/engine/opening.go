@@ -21,6 +21,7 @@ import (
 // An opening is one attempt at opening one shard, for all who wait for it.
 type opening struct {
 	node   node
+	ticket ticket[*opening]
 	entry  *entry
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
@@ -38,14 +39,22 @@ func (e *Engine) open(en *entry) {
 	}
 	if en.opening != nil {
 		e.watchOpeners(en)
+		if en.urgent > 0 {
+			e.loop.opens.promote(&en.opening.ticket)
+		}
 		return
 	}
 	o := &opening{entry: en, record: en.record}
 	o.ctx, o.cancel = context.WithCancel(e.work)
 	o.node.what, o.node.of = whatDone, o
+	o.ticket.work, o.ticket.host = o, hostOf(en.record.URL)
 	en.opening = o
 	e.watchOpeners(en)
-	e.loop.opens.add(o)
+	c := foreground
+	if en.urgent == 0 {
+		c = background
+	}
+	e.loop.opens.add(&o.ticket, c)
 	e.startOpening()
 }
 
@@ -78,14 +87,14 @@ func (e *Engine) cutOpening(en *entry) {
 	}
 	en.opening = nil
 	o.cancel()
-	if e.loop.opens.remove(o) {
+	if e.loop.opens.remove(&o.ticket) {
 		return // it never ran, so it has no end
 	}
 }
 
 // finish is the end of an opening.
 func (o *opening) finish(e *Engine) {
-	e.loop.opens.running--
+	e.loop.opens.done()
 	en := o.entry
 	defer e.startOpening()
 	if en.opening != o {

@@ -11,13 +11,16 @@ import (
 )
 
 // openSource opens a CAR for a reading from end to end. One on this machine is
-// opened as a file, so that the bodies of large blocks can be jumped over.
-func openSource(ctx context.Context, m mount.Mount, size int64) (io.ReadCloser, error) {
+// opened as a file, so that the bodies of large blocks can be jumped over. One
+// that only seemed to be on this machine is an elsewhere error.
+func openSource(ctx context.Context, m mount.Mount, size int64, k kind) (io.ReadCloser, error) {
 	if size < 0 {
 		return m.Open(ctx)
 	}
 	f, err := mount.OpenFile(ctx, m)
 	switch {
+	case errors.Is(err, mount.ErrNotLocal) && k == onDisk:
+		return nil, elsewhere{remote}
 	case errors.Is(err, mount.ErrNotLocal):
 		return m.Open(ctx)
 	case err != nil:

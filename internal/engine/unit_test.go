@@ -283,27 +283,3 @@ func TestCallList(t *testing.T) {
 		t.Error("the list does not hold what is left in order")
 	}
 }
-
-func TestPool(t *testing.T) {
-	p := pool[*int]{max: 2}
-	a, b, c, d := new(int), new(int), new(int), new(int)
-	for _, w := range []*int{a, b, c, d} {
-		p.add(w)
-	}
-	if w, ok := p.next(); !ok || w != a {
-		t.Fatal("first")
-	}
-	if w, ok := p.next(); !ok || w != b {
-		t.Fatal("second")
-	}
-	if _, ok := p.next(); ok {
-		t.Fatal("more than max run")
-	}
-	if !p.remove(c) || p.remove(c) || p.remove(a) {
-		t.Fatal("remove")
-	}
-	p.running--
-	if w, ok := p.next(); !ok || w != d {
-		t.Fatal("last")
-	}
-}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dagstore/dagstore/internal/catalog"
+)
+
+// A kind of source, as far as work on it is bounded. Work begins with the
+// kind that its mount seems to be, learns from the source what it is, and only
+// ever moves to a later kind.
+type kind uint8
+
+const (
+	onDisk kind = iota // its bytes lie on this machine: bounded by processors
+	remote             // they come from elsewhere: bounded by what the network bears
+	slow               // they must be made ready first, which may take hours
+	kinds
+)
+
+// An elsewhere error ends a piece of work that has to go on in another pool.
+type elsewhere struct{ kind kind }
+
+// Error says where to.
+func (m elsewhere) Error() string { return fmt.Sprintf("engine: this is work of kind %d", m.kind) }
+
+// sources are the pools for work on sources.
+type sources [kinds]pool[*indexing]
+
+// waits is how many pieces of work wait for a place.
+func (s *sources) waits() (n int) {
+	for k := range s {
+		n += s[k].waits
+	}
+	return n
+}
+
+// start has the shard read and indexed, for c or for those who wait already.
+// Work that nobody waits for and whose intent is on disk stays there while
+// enough is in memory.
+func (e *Engine) start(en *entry, c *Call) {
+	l := &e.loop
+	if l.sources.waits() >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
+		en.deferred, l.backlog = true, true
+		return
+	}
+	en.deferred = false
+	w := e.newIndexing(en)
+	if !e.local(en) {
+		w.kind = remote
+	}
+	if en.urgent == 0 && (c == nil || c.background) {
+		w.class = background
+	}
+	en.indexing = w
+	w.wait(e)
+	e.startIndexing()
+}
+
+// wait puts w into the pool of its kind.
+func (w *indexing) wait(e *Engine) {
+	e.loop.sources[w.kind].add(&w.ticket, w.class)
+}
+
+// hasten brings work to the foreground, for a caller who waits there.
+func (e *Engine) hasten(en *entry, c *Call) {
+	if c == nil || c.background {
+		return
+	}
+	if w := en.indexing; w != nil && w.class != foreground {
+		w.class = foreground
+		e.loop.sources[w.kind].promote(&w.ticket)
+	}
+}
+
+func (e *Engine) startIndexing() {
+	l := &e.loop
+	for k := range l.sources {
+		for {
+			w, ok := l.sources[k].next()
+			if !ok {
+				break
+			}
+			w.run(e)
+		}
+	}
+	if l.backlog && l.paging == 0 && l.sources.waits() < max(1, e.cfg.Window/2) {
+		e.refill()
+	}
+}
+
+// run does w in a goroutine of its own.
+func (w *indexing) run(e *Engine) {
+	w.started = e.cfg.Now()
+	e.workers.Go(func() {
+		w.found, w.err = e.index(w)
+		var to elsewhere
+		if !errors.As(w.err, &to) {
+			w.cancel()
+		}
+		e.box.complete(&w.node)
+	})
+}
+
+// moved has w go on in the pool where it belongs, and reports whether that is
+// another than the one that it was in. Work that was cut meanwhile goes nowhere.
+func (w *indexing) moved(e *Engine) bool {
+	var to elsewhere
+	if !errors.As(w.err, &to) {
+		return false
+	}
+	w.err = w.ctx.Err()
+	if w.err != nil {
+		return false
+	}
+	w.kind = to.kind
+	w.wait(e)
+	e.startIndexing()
+	return true
+}
