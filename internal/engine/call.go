@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
@@ -52,6 +53,7 @@ type Call struct {
 	ready   bool                       // Acquire: only if it need not wait for an index
 	near    bool                       // Acquire: only if it reaches no source
 	token   bool                       // holds a commit token
+	begun   time.Time                  // when it was submitted; zero if nobody wants to know
 
 	background bool // work for it alone goes after all that is not
 
@@ -138,6 +140,7 @@ func (e *Engine) Submit(c *Call) error {
 	if err := c.ctx.Err(); err != nil {
 		return fail(c.key, c.op, err)
 	}
+	e.asked(c)
 	if c.persists() {
 		if err := e.take(c, e.tokens); err != nil {
 			return err
@@ -190,6 +193,7 @@ func (e *Engine) Leave(c *Call) bool {
 	if !c.state.CompareAndSwap(waiting, left) {
 		return false
 	}
+	e.answered(c, c.ctx.Err())
 	c.leave.what, c.leave.of = whatLeave, c
 	e.box.call(&c.leave)
 	return true

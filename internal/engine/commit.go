@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
@@ -23,10 +25,12 @@ type batch struct {
 	purged  []shard.Key // whose records cannot be read, and are to go
 
 	after  []reply // what waits for it
+	moves  []move  // and what is told then
 	tokens int     // of the calls that are in it
 
 	content catalog.Batch // once taken
 	err     error
+	took    time.Duration
 }
 
 // A reply is an answer that waits for a batch.
@@ -102,7 +106,9 @@ func (e *Engine) startCommit() {
 // commits applies one batch after the other.
 func (e *Engine) commits() {
 	for b := range e.loop.toCommit {
+		begun := e.cfg.Now()
 		b.err = e.cfg.Catalog.Apply(context.Background(), &b.content)
+		b.took = e.cfg.Now().Sub(begun)
 		e.box.complete(&b.node)
 	}
 }
@@ -111,6 +117,9 @@ func (e *Engine) commits() {
 func (b *batch) finish(e *Engine) {
 	l := &e.loop
 	l.flight = nil
+	if f := e.cfg.Watch.Commit; f != nil {
+		f(len(b.content.Puts)+len(b.content.Deletes), b.took, b.err)
+	}
 	for range b.tokens {
 		<-e.tokens
 	}
@@ -124,6 +133,9 @@ func (b *batch) finish(e *Engine) {
 	}
 	for _, en := range b.dirty {
 		en.durable = en.taken
+	}
+	for i := range b.moves {
+		e.tell(&b.moves[i])
 	}
 	for _, r := range b.after {
 		e.settle(r.call, r.outcome)
@@ -144,10 +156,11 @@ func (e *Engine) commitFailed(b *batch) {
 	l := &e.loop
 	l.broken = b.err
 	err := e.readOnly()
-	e.cfg.Log.Error("a commit failed: the store is read-only until it is opened again", "err", b.err)
+	e.trouble("a commit failed: the store is read-only until it is opened again", b.err)
 	next, durable := l.gather, l.commits
 	l.gather = &batch{n: next.n + 1}
 	l.commits = next.n
+	unmoved(b, next)
 	for range next.tokens {
 		<-e.tokens
 	}
@@ -175,6 +188,7 @@ func (e *Engine) commitFailed(b *batch) {
 			if en.changed > durable && en.durable != nil && en.machine.Holders > 0 {
 				en.record = en.durable
 				en.machine.Refused(en.durable.State == shard.Available)
+				e.moved(en, 0, cause{err: err})
 			}
 			e.settleDown(en)
 		}
@@ -185,7 +199,7 @@ func (e *Engine) commitFailed(b *batch) {
 // removed once nobody reads it.
 func (e *Engine) vanish(id index.ID) {
 	if err := e.inverted.Drop(id); err != nil {
-		e.cfg.Log.Error("a dead index is still in the inverted index", "id", id, "err", err)
+		e.trouble("a dead index is still in the inverted index", fmt.Errorf("index %d: %w", id, err))
 	}
 	r := &removal{id: id}
 	r.node.what, r.node.of = whatDone, r

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
@@ -29,9 +28,6 @@ func (e *Engine) event(en *entry, ev lifecycle.Event, why cause) {
 	do := en.machine.Step(ev)
 	to := en.machine.State
 	if from != to {
-		if e.cfg.Log.Enabled(e.work, slog.LevelDebug) { // asked first: this is the hot path
-			e.cfg.Log.Debug("shard moved", "key", string(en.key), "event", ev.String(), "from", from.String(), "to", to.String())
-		}
 		if id != 0 && to != shard.Available && to != shard.Serving {
 			e.withdraw(id, do.Has(lifecycle.Sever))
 		}
@@ -52,6 +48,7 @@ func (e *Engine) withdraw(id index.ID, sever bool) {
 // perform does what an event asks for, in the order of the bits.
 func (e *Engine) perform(en *entry, do lifecycle.Effects, why cause) {
 	if do == 0 {
+		e.moved(en, do, why)
 		return
 	}
 	if do.Has(lifecycle.Never) {
@@ -60,6 +57,7 @@ func (e *Engine) perform(en *entry, do lifecycle.Effects, why cause) {
 	}
 	e.endings(en, do, why)
 	e.writings(en, do, why)
+	e.moved(en, do, why)
 	e.callers(en, do, why)
 	e.answers(en, do, why)
 	if do.Has(lifecycle.Reload) {
@@ -203,7 +201,9 @@ func (e *Engine) callers(en *entry, do lifecycle.Effects, why cause) {
 // as its caller is concerned: its intent is all that it leaves behind.
 func (e *Engine) wait(en *entry, c *Call, p place) {
 	if c.sink == nil && p != inParked {
-		c.state.CompareAndSwap(waiting, settled)
+		if c.state.CompareAndSwap(waiting, settled) {
+			e.answered(c, nil)
+		}
 		return
 	}
 	en.add(c, p)
@@ -256,10 +256,7 @@ func (e *Engine) answerAll(en *entry, p place, err error) {
 // is on disk.
 func (e *Engine) answer(en *entry, c *Call, o Outcome) {
 	if en.changed > e.loop.commits {
-		b := e.loop.gather
-		if f := e.loop.flight; f != nil && en.changed == f.n {
-			b = f
-		}
+		b := e.batchOf(en)
 		b.after = append(b.after, reply{c, o})
 		return
 	}

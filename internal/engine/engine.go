@@ -17,7 +17,7 @@ import (
 	"github.com/dagstore/dagstore/mount"
 )
 
-// Config is what an engine works with. Every field must be set.
+// Config is what an engine works with. Every field but Watch must be set.
 type Config struct {
 	Catalog  catalog.Catalog
 	Segments segment.Place
@@ -37,8 +37,9 @@ type Config struct {
 	Closed   error // what calls get once the engine is closed
 	ReadOnly error // what calls that write get once a commit has failed
 
-	Log *slog.Logger
-	Now func() time.Time
+	Log   *slog.Logger
+	Now   func() time.Time
+	Watch Watcher
 }
 
 const (
@@ -59,6 +60,7 @@ type Engine struct {
 	ids      ids
 	exists   filter
 	memory   *memory
+	counts   counts
 
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop

@@ -19,6 +19,8 @@ type entry struct {
 	changed uint64          // number of the batch of the last change
 	dirty   bool            // in the batch that gathers
 	epoch   uint32          // of the holds; a hold of another epoch has ended
+	told    shard.State     // that the watcher knows of
+	seen    shard.State     // that it will know of when the batches are on disk
 
 	loading bool    // the record is being read
 	losses  []*loss // met while it was

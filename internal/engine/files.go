@@ -66,7 +66,7 @@ func (e *Engine) merge() error {
 func (w *flush) finish(e *Engine) {
 	e.loop.flushing = false
 	if w.err != nil && e.work.Err() == nil {
-		e.cfg.Log.Error("the inverted index could not be written: it stays in memory and is tried again", "err", w.err)
+		e.trouble("the inverted index could not be written: it stays in memory and is tried again", w.err)
 	}
 }
 

@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"context"
-	"errors"
 	"hash/maphash"
 	"math/bits"
 	"sync"
 	"sync/atomic"
 
-	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -71,26 +68,14 @@ func (f *filter) add(key shard.Key) {
 	f.parts[last].room--
 }
 
-// fill adds every key of the catalogue; then the filter is ready.
-func (f *filter) fill(ctx context.Context, c catalog.Catalog) error {
-	for r, err := range c.Records(ctx, catalog.Filter{}) {
-		var damaged *catalog.DamagedError
-		switch {
-		case errors.As(err, &damaged):
-			f.add(damaged.Key)
-		case err != nil:
-			return err
-		default:
-			f.add(r.Key)
-		}
-	}
+// filled says that every key of the catalogue was added: the filter is ready.
+func (f *filter) filled() {
 	f.mu.Lock()
 	if f.parts == nil {
 		f.seed = maphash.MakeSeed()
 	}
 	f.mu.Unlock()
 	f.ready.Store(true)
-	return nil
 }
 
 // block picks the block of a hash, and returns the rest of its bits.

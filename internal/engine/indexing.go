@@ -96,6 +96,7 @@ func (w *indexing) finish(e *Engine) {
 	if w.moved(e) {
 		return
 	}
+	w.ended(e)
 	en := w.entry
 	why := cause{found: w.found, err: w.err, drop: func() { e.discard(w.found) }}
 	switch {
@@ -112,9 +113,6 @@ func (w *indexing) finish(e *Engine) {
 		ev := lifecycle.Failed
 		if en.record.Discard && errors.Is(w.err, shard.ErrCAR) {
 			ev = lifecycle.FailedBad
-		}
-		if !errors.Is(w.err, context.Canceled) {
-			e.cfg.Log.Warn("a shard could not be indexed", "key", string(en.key), "err", w.err)
 		}
 		e.event(en, ev, why)
 	}
@@ -180,7 +178,7 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})
 	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
 	res, err := car.Scan(w.ctx, src, car.Options{
-		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.done.Store,
+		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.watched(e),
 	}, func(s *car.Section) error {
 		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
 	})

@@ -56,6 +56,7 @@ func (w *load) finish(e *Engine) {
 		}
 		if r := w.records[i]; r != nil {
 			en.record, en.durable, en.disk = r, r, r.Revision
+			en.told, en.seen = restOf(r), restOf(r)
 			e.event(en, e.loaded(r), cause{err: context.Canceled})
 		}
 		losses := en.losses
@@ -161,7 +162,7 @@ func (w *refilling) finish(e *Engine) {
 	l := &e.loop
 	l.scanning = false
 	if w.err != nil {
-		e.cfg.Log.Error("the queue of intents cannot be read", "err", w.err)
+		e.trouble("the queue of intents cannot be read", w.err)
 		return
 	}
 	l.intents = w.last
@@ -191,17 +192,17 @@ func (e *Engine) restore() {
 	defer close(e.recovered)
 	ctx := e.work
 	if err := e.restorePending(ctx); err != nil && ctx.Err() == nil {
-		e.cfg.Log.Error("the inverted index is not complete", "err", err)
+		e.trouble("the inverted index is not complete", err)
 	}
 	e.workers.Go(func() {
-		if err := e.exists.fill(ctx, e.cfg.Catalog); err != nil && ctx.Err() == nil {
-			e.cfg.Log.Warn("the existence filter could not be filled", "err", err)
+		if err := e.census(ctx); err != nil && ctx.Err() == nil {
+			e.trouble("the shards could not be counted", err)
 		}
 		var dead []index.ID
 		for id, err := range e.cfg.Catalog.Dead(ctx) {
 			if err != nil {
 				if ctx.Err() == nil {
-					e.cfg.Log.Warn("the list of dead indices cannot be read", "err", err)
+					e.trouble("the list of dead indices cannot be read", err)
 				}
 				return
 			}
@@ -209,10 +210,10 @@ func (e *Engine) restore() {
 		}
 		e.removeFiles(dead)
 		if err := e.sweep(ctx); err != nil && ctx.Err() == nil {
-			e.cfg.Log.Warn("files that no record names could not be looked for", "err", err)
+			e.trouble("files that no record names could not be looked for", err)
 		}
 		if err := e.merge(); err != nil && ctx.Err() == nil {
-			e.cfg.Log.Warn("layers could not be merged", "err", err)
+			e.trouble("layers could not be merged", err)
 		}
 	})
 }

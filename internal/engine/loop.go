@@ -165,7 +165,7 @@ func (e *Engine) find(key shard.Key) *entry {
 	if en != nil {
 		return en
 	}
-	en = &entry{key: key, machine: lifecycle.New()}
+	en = &entry{key: key, machine: lifecycle.New(), told: shard.Gone, seen: shard.Gone}
 	e.loop.entries[key] = en
 	if e.exists.may(key) {
 		en.loading = true
@@ -266,13 +266,14 @@ func (e *Engine) settle(c *Call, o Outcome) {
 	if c.stop != nil {
 		c.stop()
 	}
-	if !c.patient && c.ctx.Err() != nil {
-		c.state.CompareAndSwap(waiting, left)
+	if !c.patient && c.ctx.Err() != nil && c.state.CompareAndSwap(waiting, left) {
+		e.answered(c, c.ctx.Err())
 	}
 	if !c.state.CompareAndSwap(waiting, settled) {
 		o.takeBack()
 		return
 	}
+	e.answered(c, o.Err)
 	e.results.deliver(c.ctx, c.sink, o)
 }
 
@@ -297,6 +298,7 @@ func (e *Engine) forget(en *entry) {
 	e.loop.idle.remove(en)
 	if e.loop.entries[en.key] == en {
 		delete(e.loop.entries, en.key)
+		e.forgotten(en)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"time"
 
 	"github.com/multiformats/go-multihash"
 
@@ -28,6 +29,9 @@ type opening struct {
 	cancel context.CancelFunc
 	handle *local.Handle
 	err    error
+
+	started time.Time
+	took    time.Duration
 }
 
 // open has the shard opened, unless it is open or about to be.
@@ -71,9 +75,11 @@ func (e *Engine) startOpening() {
 		if !ok {
 			return
 		}
+		o.started = e.cfg.Now()
 		e.workers.Go(func() {
 			o.handle, o.err = e.openShard(o)
 			o.cancel()
+			o.took = e.cfg.Now().Sub(o.started)
 			e.box.complete(&o.node)
 		})
 	}
@@ -95,6 +101,9 @@ func (e *Engine) cutOpening(en *entry) {
 // finish is the end of an opening.
 func (o *opening) finish(e *Engine) {
 	e.loop.opens.done()
+	if f := e.cfg.Watch.Opening; f != nil {
+		f(o.record.Key, o.took, o.err)
+	}
 	en := o.entry
 	defer e.startOpening()
 	if en.opening != o {

@@ -99,15 +99,23 @@ func (e *Engine) Info(ctx context.Context, key shard.Key) (Snapshot, error) {
 
 // rest is a shard that is not in memory.
 func (s *Snapshot) rest(r *catalog.Record) {
-	s.Record, s.State = r, r.State
+	s.Record, s.State = r, restOf(r)
+}
+
+// restOf is the state that a record tells of; nil is that of no shard.
+func restOf(r *catalog.Record) shard.State {
+	if r == nil {
+		return shard.Gone
+	}
 	switch r.Intent {
 	case catalog.Initialize:
-		s.State = shard.Initializing
+		return shard.Initializing
 	case catalog.Recover:
-		s.State = shard.Recovering
+		return shard.Recovering
 	case catalog.Destroy:
-		s.State = shard.Destroying
-	case catalog.NoIntent: // the state is that of the record
+		return shard.Destroying
+	default:
+		return r.State
 	}
 }
 

@@ -92,7 +92,7 @@ func (e *Engine) startIndexing() {
 
 // run does w in a goroutine of its own.
 func (w *indexing) run(e *Engine) {
-	w.started = e.cfg.Now()
+	w.began(e)
 	e.workers.Go(func() {
 		w.found, w.err = e.index(w)
 		var to elsewhere
