@@ -172,7 +172,7 @@ func TestLayerIsLost(t *testing.T) {
 	}
 }
 
-// A block is found while its shard, whose source was touched, is indexed
+// A block is found while its shard, whose source was touched, is looked at
 // again: the reader waits for what its own opening has found to be due.
 func TestTouchedSourceIsStillFound(t *testing.T) {
 	r := newRig(t)

@@ -89,7 +89,7 @@ type Info struct {
 	Roots       []cid.Cid // from the header; at most the first 256
 	RootCount   int       // how many the header has
 	Bytes       int64     // size of the source
-	Source      string    // version of the source, as its mount calls it; "" where it has none
+	Source      string    // version of the source, as its mount called it when it was last read or confirmed; "" where it has none
 	Payload     Extent    // the CARv1 in the source, to which offsets of blocks refer
 	Sections    int64     // blocks in the CAR, repeated ones counted each time
 	Multihashes int64     // different ones, identity included; without the blocks that are not served

@@ -48,6 +48,9 @@ func (x *openIndex) Find(dst []index.Position, mh multihash.Multihash, limit int
 	return x.mapIndex.Find(dst, mh, limit)
 }
 
+// Sample is not asked for: no source of these tests is in doubt.
+func (x *openIndex) Sample(int) ([]index.Record, error) { return nil, errors.ErrUnsupported }
+
 func (x *openIndex) Close() error {
 	x.closed.Store(true)
 	x.open.Add(-1)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -25,6 +26,17 @@ func NewPin(ctx context.Context, key shard.Key, pin bool, sink Sink) *Call {
 // NewEvict asks to give the local copy of key back.
 func NewEvict(ctx context.Context, key shard.Key, sink Sink) *Call {
 	return &Call{op: shard.OpEvict, event: lifecycle.Evict, key: key, ctx: ctx, sink: sink}
+}
+
+// confirmed is the revision of a shard whose source calls itself something
+// else than when it was indexed, and whose bytes, as far as they were looked
+// at, are the same. More than that look is not known of the source as it is now.
+func (e *Engine) confirmed(now mount.Stat) func(*catalog.Record) bool {
+	return func(r *catalog.Record) bool {
+		r.SourceVersion, r.SourceTime = now.Version, now.ModTime
+		r.Verified, r.VerifiedAt = shard.Sampled, e.cfg.Now()
+		return true
+	}
 }
 
 // revise writes the record as the event wants it changed. State and intent

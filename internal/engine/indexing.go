@@ -18,10 +18,6 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// maxVersion is the length in bytes of the longest version of a source that
-// is remembered. It comes from the source, which may be hostile.
-const maxVersion = 4 << 10
-
 // An indexing is one attempt at reading and indexing one shard. It ends in
 // exactly one message to the loop.
 type indexing struct {
@@ -160,8 +156,8 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
 	}
-	if len(st.Version) > maxVersion {
-		return nil, fail(key, shard.OpFetch, fmt.Errorf("%w: its version has %d bytes, the most is %d", shard.ErrSource, len(st.Version), maxVersion))
+	if err := rememberable(st); err != nil {
+		return nil, fail(key, shard.OpFetch, err)
 	}
 	if st.Waits && w.kind != slow {
 		return nil, elsewhere{slow}

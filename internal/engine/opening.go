@@ -119,6 +119,9 @@ func (o *opening) finish(e *Engine) {
 	var lost *local.LostError
 	switch {
 	case o.err == nil:
+		if now, doubted := o.handle.Confirmed(); doubted {
+			e.event(en, lifecycle.Confirmed, cause{revise: e.confirmed(now)})
+		}
 		h, ok := e.cache.Put(o.handle)
 		e.event(en, lifecycle.Opened, cause{})
 		if ok {
@@ -169,6 +172,12 @@ func (e *Engine) openShard(o *opening) (h *local.Handle, err error) {
 	})
 	if err != nil {
 		return nil, fail(r.Key, shard.OpAcquire, err)
+	}
+	if now, doubted := h.Confirmed(); doubted {
+		if err := rememberable(now); err != nil {
+			h.Drop()
+			return nil, fail(r.Key, shard.OpAcquire, err)
+		}
 	}
 	return h, nil
 }

@@ -10,6 +10,19 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
+// maxVersion is the length in bytes of the longest version of a source that
+// is remembered. It comes from the source, which may be hostile.
+const maxVersion = 4 << 10
+
+// rememberable returns an error unless what a source says of itself may be
+// written into a record.
+func rememberable(st mount.Stat) error {
+	if len(st.Version) > maxVersion {
+		return fmt.Errorf("%w: its version has %d bytes, the most is %d", shard.ErrSource, len(st.Version), maxVersion)
+	}
+	return nil
+}
+
 // openSource opens a CAR for a reading from end to end. One on this machine is
 // opened as a file, so that the bodies of large blocks can be jumped over. One
 // that only seemed to be on this machine is an elsewhere error.

@@ -37,7 +37,7 @@ const (
 	RemountFailed  // it does not, or cannot be read
 	Replaced       // the new revision is indexed
 	ReplaceFailed  // it could not be
-	Lost           // on opening: index or copy missing, or the source changed; nobody else holds it
+	Lost           // on opening: index or copy missing, or the source is another; nobody else holds it
 	LostHeld       // the same, while others hold what they opened before
 	Confirmed      // the source of an opening calls itself another version, and is the same
 	Opened         // the opening succeeded

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -44,6 +45,8 @@ type Handle struct {
 	source  source
 	index   IndexFile
 
+	confirmed *mount.Stat // how the source is, if it was doubted and found the same
+
 	used atomic.Bool // since the clock's hand last passed
 
 	// Guarded by the lock of the cache that h is in.
@@ -72,6 +75,15 @@ func (h *Handle) Limits() car.Limits { return h.limits }
 
 // Size returns the size of the source.
 func (h *Handle) Size() int64 { return h.source.size() }
+
+// Confirmed returns how the source is now, if that is not how it was indexed
+// and the source was found to be the same CAR nevertheless; ok says so.
+func (h *Handle) Confirmed() (now mount.Stat, ok bool) {
+	if h.confirmed == nil {
+		return mount.Stat{}, false
+	}
+	return *h.confirmed, true
+}
 
 // Local reports whether the source lies on this machine, so that reads are
 // short and reach no network.

@@ -43,6 +43,11 @@ func (f *fakeIndex) Len() int64 {
 	return 1
 }
 
+func (f *fakeIndex) Sample(int) ([]index.Record, error) {
+	f.use()
+	return []index.Record{{Position: f.pos}}, nil
+}
+
 func (f *fakeIndex) use() {
 	if f.closed.Load() != 0 {
 		f.abused.Add(1)
@@ -135,6 +140,11 @@ func (f *fakeFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *fakeFile) Close() error {
 	f.closed.Add(1)
 	return nil
+}
+
+// ranges has the file answer as a source that is read by ranges.
+func (f *fakeFile) ranges(_ context.Context, r mount.Range) (io.ReadCloser, error) {
+	return io.NopCloser(io.NewSectionReader(f, r.Offset, r.Length)), nil
 }
 
 // opened returns a handle of id over ten bytes in memory, and its index.

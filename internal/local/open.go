@@ -18,6 +18,8 @@ import (
 // An IndexFile is an index that is closed when nobody needs it any more.
 type IndexFile interface {
 	index.Index
+	// Sample is [index.File.Sample].
+	Sample(n int) ([]index.Record, error)
 	io.Closer
 }
 
@@ -30,6 +32,10 @@ type Spec struct {
 	// Source is how the source was when it was indexed. What is zero in it
 	// (Size: -1) is not compared with how the source is now.
 	Source mount.Stat
+
+	// Moved says that the CAR is looked for at a place where it was not
+	// indexed: it is held against its index whatever its mount says of it.
+	Moved bool
 
 	Payload   shard.Extent
 	Roots     []cid.Cid // as many as the record keeps; not copied
@@ -57,13 +63,17 @@ func (e *LostError) Unwrap() error { return e.Err }
 // ranges where it does not. The caller owns the handle and drops it, or gives
 // it to a cache.
 //
+// A source of the size that it had when it was indexed, whose version or time is
+// another, is held against the index: its header, and 16 blocks drawn at random
+// and hashed. If they agree it is opened, and [Handle.Confirmed] tells.
+//
 // It gives a [*LostError] when only indexing the shard anew helps. Any other
 // error means that the source or the index cannot be reached now: it wraps
 // [shard.ErrSource] if it was the source, and [mount.ErrNoRanges] besides if
 // that can be read in neither way. Open returns soon after ctx ends, as far
 // as the mount and OpenIndex do.
 func Open(ctx context.Context, spec Spec) (*Handle, error) {
-	src, err := openSource(ctx, spec)
+	src, doubt, err := openSource(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +85,17 @@ func Open(ctx context.Context, spec Spec) (*Handle, error) {
 	if err != nil {
 		return nil, errors.Join(err, src.close())
 	}
+	if doubt != nil {
+		if err := doubt.settle(ctx, src, spec, idx); err != nil {
+			return nil, errors.Join(err, idx.Close(), src.close())
+		}
+	}
 	h := &Handle{
 		key: spec.Key, id: spec.ID, payload: spec.Payload,
 		roots: roots, limits: spec.Limits, source: src, index: idx,
+	}
+	if doubt != nil {
+		h.confirmed = &doubt.now
 	}
 	h.state.Store(1)
 	return h, nil
@@ -85,16 +103,16 @@ func Open(ctx context.Context, spec Spec) (*Handle, error) {
 
 // openSource opens the file before it asks how the source is: whatever takes
 // the file's place in between is then seen in the answer.
-func openSource(ctx context.Context, spec Spec) (_ source, err error) {
+func openSource(ctx context.Context, spec Spec) (_ source, d *doubt, err error) {
 	defer caught(&err)
 	file, err := mount.OpenFile(ctx, spec.Mount)
 	if err != nil && !errors.Is(err, mount.ErrNotLocal) {
-		return nil, sourceError(err)
+		return nil, nil, sourceError(err)
 	}
 	inPlace := err == nil
 	now, err := stat(ctx, spec.Mount)
 	if err == nil {
-		err = sameSource(spec.Source, now)
+		d, err = doubts(spec, now)
 	}
 	size := spec.Source.Size
 	if size < 0 {
@@ -109,17 +127,17 @@ func openSource(ctx context.Context, spec Spec) (_ source, err error) {
 	}
 	switch {
 	case err != nil && inPlace:
-		return nil, errors.Join(err, file.Close())
+		return nil, nil, errors.Join(err, file.Close())
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case inPlace:
-		return &fileSource{file: file, bytes: size}, nil
+		return &fileSource{file: file, bytes: size}, d, nil
 	}
 	version := spec.Source.Version
-	if version == "" {
+	if version == "" || d != nil {
 		version = now.Version
 	}
-	return &rangeSource{mount: spec.Mount, version: version, bytes: size}, nil
+	return &rangeSource{mount: spec.Mount, version: version, bytes: size}, d, nil
 }
 
 // stat catches a panic by itself: there is a file to close by then.
@@ -130,26 +148,6 @@ func stat(ctx context.Context, m mount.Mount) (_ mount.Stat, err error) {
 		return st, sourceError(err)
 	}
 	return st, nil
-}
-
-// sameSource compares a source with what it was when it was indexed. A version
-// decides where both have one; the time is for sources that have none.
-func sameSource(then, now mount.Stat) error {
-	var diff string
-	switch {
-	case then.Size >= 0 && now.Size >= 0 && then.Size != now.Size:
-		diff = fmt.Sprintf("it has %d bytes and had %d when it was indexed", now.Size, then.Size)
-	case then.Version != "" && now.Version != "":
-		if then.Version != now.Version {
-			diff = fmt.Sprintf("its version is %q and was %q when it was indexed", now.Version, then.Version)
-		}
-	case !then.ModTime.IsZero() && !now.ModTime.IsZero() && !then.ModTime.Equal(now.ModTime):
-		diff = fmt.Sprintf("it was written at %v, and at %v when it was indexed", now.ModTime, then.ModTime)
-	}
-	if diff == "" {
-		return nil
-	}
-	return &LostError{Err: fmt.Errorf("%w: %s", shard.ErrChanged, diff)}
 }
 
 // openRoots returns all roots, from the CAR's header if spec lacks some.

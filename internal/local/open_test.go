@@ -59,6 +59,8 @@ func TestOpenTellsLostFromUnreachable(t *testing.T) {
 			m := &fakeMount{stat: c.is, statErr: c.statErr, openErr: c.openErr}
 			if !c.remote {
 				m.file = file
+			} else {
+				m.ranges = file.ranges
 			}
 			h, err := Open(t.Context(), Spec{Mount: m, Source: c.was, OpenIndex: func(context.Context) (IndexFile, error) {
 				if c.indexErr != nil {
