@@ -6,7 +6,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # How long "make fuzz" spends on each target.
 FUZZTIME ?= 20s
 
-.PHONY: help build test lint vuln fuzz api bench bench-full demo clean
+.PHONY: help build test test-long lint vuln fuzz api bench bench-full demo clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ build: ## the command, without cgo, to bin/dagstore
 
 test: ## every test; the last line has the totals
 	@scripts/test.sh
+
+test-long: ## the long form of the randomized tests; DAGSTORE_SEED=n repeats a run, RUN=regexp selects
+	@scripts/test-long.sh $(RUN)
 
 lint: ## golangci-lint, which is built first
 	$(GO) run $(GOLANGCI_LINT) run ./...

@@ -7,24 +7,32 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 func main() {
 	steps := flag.Int("steps", 0, "how many steps of the whole run have failed")
+	figures := flag.Bool("figures", false, "print the figures that tests have logged, too")
 	flag.Parse()
-	if !report(os.Stdout, os.Stderr, *steps, flag.Args()) {
+	if !report(os.Stdout, os.Stderr, *steps, *figures, flag.Args()) {
 		os.Exit(1)
 	}
 }
 
 // report prints the totals of the files, whatever has become of those, and
 // whether all is well. A file that cannot be read is a step that failed.
-func report(stdout, stderr io.Writer, steps int, files []string) bool {
+func report(stdout, stderr io.Writer, steps int, figures bool, files []string) bool {
 	sum := make(totals)
 	for _, name := range files {
-		if err := sum.readFile(name); err != nil {
+		noted, err := sum.readFile(name)
+		if err != nil {
 			fmt.Fprintln(stderr, "testtotals:", err)
 			steps++
+		}
+		for _, line := range noted {
+			if figures {
+				fmt.Fprintln(stdout, line)
+			}
 		}
 	}
 	passed, failed, skipped := sum.count()
@@ -59,29 +67,38 @@ type event struct {
 	Action  string
 	Package string
 	Test    string
+	Output  string
 }
 
-func (t totals) readFile(name string) error {
+// figureMark is how longtest.Figure begins a line.
+const figureMark = "figure: "
+
+// readFile adds up one file, and returns the figures in it.
+func (t totals) readFile(name string) ([]string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	if err := t.read(f); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	figures, err := t.read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil
+	return figures, nil
 }
 
-func (t totals) read(r io.Reader) error {
+func (t totals) read(r io.Reader) (figures []string, err error) {
 	decoder := json.NewDecoder(r)
 	for {
 		var e event
 		switch err := decoder.Decode(&e); {
 		case errors.Is(err, io.EOF):
-			return nil
+			return figures, nil
 		case err != nil:
-			return err
+			return nil, err
+		}
+		if _, figure, ok := strings.Cut(e.Output, ": "+figureMark); ok {
+			figures = append(figures, e.Test+": "+strings.TrimSpace(figure))
 		}
 		key := test{e.Package, e.Test}
 		t[key] = max(t[key], results[e.Action])

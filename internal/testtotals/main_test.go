@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dagstore/dagstore/internal/longtest"
 )
 
 func TestTotals(t *testing.T) {
@@ -27,7 +29,7 @@ func TestTotals(t *testing.T) {
 `
 	sum := make(totals)
 	for _, run := range []string{first, second} {
-		if err := sum.read(strings.NewReader(run)); err != nil {
+		if _, err := sum.read(strings.NewReader(run)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,13 +38,13 @@ func TestTotals(t *testing.T) {
 		t.Errorf("%d passed, %d failed, %d skipped, want 3, 2, 0", p, f, s)
 	}
 	once := make(totals)
-	if err := once.read(strings.NewReader(first)); err != nil {
+	if _, err := once.read(strings.NewReader(first)); err != nil {
 		t.Fatal(err)
 	}
 	if p, f, s := once.count(); p != 3 || f != 0 || s != 1 {
 		t.Errorf("%d passed, %d failed, %d skipped, want 3, 0, 1", p, f, s)
 	}
-	if err := once.read(strings.NewReader("no JSON")); err == nil {
+	if _, err := once.read(strings.NewReader("no JSON")); err == nil {
 		t.Error("no error for a file that holds something else")
 	}
 }
@@ -75,8 +77,22 @@ func TestReport(t *testing.T) {
 		{1, []string{filepath.Join(dir, "nowhere")}, "0 passed, 2 failed, 0 skipped\n", false},
 	} {
 		var stdout, stderr bytes.Buffer
-		if well := report(&stdout, &stderr, test.steps, test.files); well != test.well || stdout.String() != test.want {
+		if well := report(&stdout, &stderr, test.steps, false, test.files); well != test.well || stdout.String() != test.want {
 			t.Errorf("%d, %q: %q, %v; want %q", test.steps, test.files, stdout.String(), well, test.want)
 		}
+	}
+}
+
+func TestFigures(t *testing.T) {
+	if figureMark != longtest.FigureMark {
+		t.Errorf("figures are marked by %q, and looked for as %q", longtest.FigureMark, figureMark)
+	}
+	const run = `{"Action":"output","Package":"a","Test":"One","Output":"    a_test.go:7: figure: 5 of 5\n"}
+{"Action":"output","Package":"a","Test":"One","Output":"    a_test.go:8: no figure\n"}
+{"Action":"pass","Package":"a","Test":"One"}
+`
+	figures, err := make(totals).read(strings.NewReader(run))
+	if err != nil || len(figures) != 1 || figures[0] != "One: 5 of 5" {
+		t.Errorf("%q, %v", figures, err)
 	}
 }
