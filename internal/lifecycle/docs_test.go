@@ -12,7 +12,7 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write docs/lifecycle.md anew")
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew: docs/lifecycle.md, the scripts, the model")
 
 // TestDocs holds docs/lifecycle.md against the table it is printed from.
 func TestDocs(t *testing.T) {
