@@ -25,6 +25,7 @@ type Config struct {
 	Limits Limits
 
 	Logger *slog.Logger // default: discards
+	Events Events       // default: nobody is told
 }
 
 // Work bounds what runs at once.

@@ -210,3 +210,38 @@ func exampleStore(ctx context.Context) (dir string, store *dagstore.Store) {
 	}
 	return dir, store
 }
+
+// A program watches what becomes of its shards.
+func ExampleEvents() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path, _ := makeCAR(dir, "photos.car", 5)
+	store, err := dagstore.Open(ctx, filepath.Join(dir, "store"), &dagstore.Config{
+		Events: dagstore.Events{
+			Transition: func(t dagstore.Transition) { fmt.Println(t.Key, t.From, "to", t.To) },
+			Dropped:    func(n int64) { fmt.Println(n, "events are missing here") },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	car, err := filemount.New(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Register(ctx, "photos", car, nil); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store.Stats().Shards[shard.Available], "available")
+	if err := store.Close(); err != nil { // tells what still waits
+		log.Fatal(err)
+	}
+	// Unordered output:
+	// photos gone to initializing
+	// photos initializing to available
+	// 1 available
+}

@@ -27,6 +27,9 @@ type Store struct {
 	reader *blocks.Reader
 	faults faults
 	gauge  spaceGauge
+	tally  tally
+
+	observer *observer // nil if nobody wants to hear of anything
 
 	closed  atomic.Bool
 	closing sync.Once
@@ -47,13 +50,16 @@ func Open(ctx context.Context, dir string, cfg *Config) (*Store, error) {
 // Close stops the store and waits until nothing of it runs. Work under way is
 // cut off and taken up by the next Open. Callers who wait get [ErrClosed];
 // results that nobody takes are taken back. Accessors need not be closed
-// first: reads in progress end, later ones return [ErrClosed]. A second Close
-// waits for the first and returns the same.
+// first: reads in progress end, later ones return [ErrClosed]. Events that
+// wait are told, for five seconds at most. A second Close waits for the first
+// and returns the same.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		ctx := context.Background()
-		s.closeIs = errors.Join(s.engine.Close(ctx), s.parts.close(ctx))
+		err := s.engine.Close(ctx)
+		s.observer.close(eventGrace)
+		s.closeIs = errors.Join(err, s.parts.close(ctx))
 	})
 	return s.closeIs
 }

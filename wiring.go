@@ -19,7 +19,6 @@ import (
 	"github.com/dagstore/dagstore/internal/car"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/engine"
-	"github.com/dagstore/dagstore/internal/local"
 	"github.com/dagstore/dagstore/internal/segment"
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/shard"
@@ -167,6 +166,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
+	s.observer = newObserver(c.Events, c.Logger)
 	s.engine, err = engine.New(ctx, engine.Config{
 		Catalog:   p.catalog,
 		Segments:  p.segments,
@@ -185,8 +185,10 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		ReadOnly:  ErrReadOnly,
 		Log:       c.Logger,
 		Now:       time.Now,
+		Watch:     s.watcher(),
 	})
 	if err != nil {
+		s.observer.close(eventGrace)
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
 	s.blocks = s.blocksConfig()
@@ -216,22 +218,6 @@ func prepareSpill(fsys vfs.FS, dir string) (string, error) {
 		}
 	}
 	return native, nil
-}
-
-// blocksConfig says where blocks are read from.
-func (s *Store) blocksConfig() blocks.Config {
-	return blocks.Config{
-		Candidates: s.engine.Candidates,
-		Cached:     s.engine.Cached,
-		Open:       s.engine.Handle,
-		Owner:      s.engine.Key,
-		Lost:       s.engine.Lost,
-		Fault: func(h *local.Handle, f *shard.Fault) {
-			if s.faults.add(h.ID(), f) {
-				s.cfg.Logger.Warn("a block is damaged", "key", string(h.Key()), "fault", f)
-			}
-		},
-	}
 }
 
 // A spaceGauge remembers for a moment how much room the disk has: asking for

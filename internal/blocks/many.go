@@ -223,5 +223,6 @@ func (m *many) cut(s *span, it *item) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
+	m.r.count(len(data))
 	return append(make([]byte, 0, len(data)), data...), true
 }

@@ -35,6 +35,10 @@ type Config struct {
 	// May be nil.
 	Owner func(ctx context.Context, id index.ID) (shard.Key, error)
 
+	// Read is told of each block that was read and found good. It must not
+	// block. May be nil.
+	Read func(bytes int)
+
 	// Fault is told of damage in a CAR, once by each read that meets it. It
 	// must not block. May be nil.
 	Fault func(h *local.Handle, f *shard.Fault)
@@ -82,7 +86,7 @@ func New(cfg Config) *Reader { return &Reader{cfg: cfg} }
 
 // NewOf makes a reader over the shard that h is open for. It pins h for each
 // read; when that cannot be, the read gives what [local.Handle.Err] says,
-// wrapped in a [*shard.Error]. Only Fault and Lost of cfg are used.
+// wrapped in a [*shard.Error]. Only Read, Fault and Lost of cfg are used.
 func NewOf(h *local.Handle, cfg Config) *Reader { return &Reader{cfg: cfg, one: h} }
 
 // Get returns the bytes of c. They are the caller's.
@@ -176,4 +180,11 @@ func (r *Reader) Locate(ctx context.Context, mh multihash.Multihash, yield func(
 		return nil
 	}
 	return err
+}
+
+// count tells of a block that was read.
+func (r *Reader) count(bytes int) {
+	if r.cfg.Read != nil {
+		r.cfg.Read(bytes)
+	}
 }

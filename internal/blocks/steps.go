@@ -66,8 +66,10 @@ func readBlock(l *lookup, h *local.Handle, c *candidate) bool {
 		var err error
 		if l.data, err = l.read(h, pos); err != nil {
 			l.fail(h, err)
+			return false
 		}
-		return err == nil
+		l.r.count(len(l.data))
+		return true
 	})
 }
 

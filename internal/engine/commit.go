@@ -132,6 +132,7 @@ func (b *batch) finish(e *Engine) {
 		e.vanish(id)
 	}
 	for _, en := range b.dirty {
+		e.counts.resize(en.key, indexBytes(en.durable), indexBytes(en.taken))
 		en.durable = en.taken
 	}
 	for i := range b.moves {

@@ -10,18 +10,21 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// counts are the shards by state. Only the loop changes them.
+// counts are the shards by state, and the bytes of their indices. Only the
+// loop changes them.
 //
 // They begin with what the catalogue holds, which is counted in the
 // background, page by page in the order of keys. A transition changes them if
 // its shard has been counted; else it is remembered while the page is read
 // that may hold the shard, and goes before what that says.
 type counts struct {
-	by   [shard.Gone + 1]atomic.Int64
-	done atomic.Bool // every shard is counted
+	by    [shard.Gone + 1]atomic.Int64
+	bytes atomic.Int64
+	done  atomic.Bool // every shard is counted
 
-	upto   shard.Key                 // the last key that is counted
-	during map[shard.Key]shard.State // what moved beyond since the reading of a page began; nil: none is read
+	upto    shard.Key                 // the last key that is counted
+	during  map[shard.Key]shard.State // what moved beyond since the reading of a page began; nil: none is read
+	resized map[shard.Key]int64       // the same for the bytes of indices
 }
 
 // move counts a transition of key.
@@ -35,6 +38,25 @@ func (c *counts) move(key shard.Key, from, to shard.State) {
 	}
 }
 
+// resize counts a change of the index of key.
+func (c *counts) resize(key shard.Key, from, to int64) {
+	switch {
+	case from == to:
+	case c.done.Load() || key <= c.upto:
+		c.bytes.Add(to - from)
+	case c.resized != nil:
+		c.resized[key] = to
+	}
+}
+
+// indexBytes is the length of the index that a record names.
+func indexBytes(r *catalog.Record) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.Index.Length
+}
+
 func (c *counts) add(s shard.State, n int64) {
 	if s != shard.Gone {
 		c.by[s].Add(n)
@@ -46,6 +68,7 @@ type tally struct {
 	node  node
 	keys  []shard.Key   // rising
 	rest  []shard.State // as the page has them
+	bytes []int64       // the same of their indices
 	upto  shard.Key     // the last key that the page tells of
 	last  bool          // nothing comes after it
 	ready chan struct{} // closed when it is counted, and the next may be read
@@ -56,14 +79,16 @@ func (t *tally) finish(e *Engine) {
 	defer close(t.ready)
 	c := &e.counts
 	for i, key := range t.keys {
-		if _, moved := c.during[key]; moved {
-			continue
-		}
-		s := t.rest[i]
+		s, n := t.rest[i], t.bytes[i]
 		if en := e.loop.entries[key]; en != nil && !en.loading {
-			s = en.told
+			s, n = en.told, indexBytes(en.durable)
 		}
-		c.add(s, 1)
+		if _, moved := c.during[key]; !moved {
+			c.add(s, 1)
+		}
+		if _, resized := c.resized[key]; !resized {
+			c.bytes.Add(n)
+		}
 	}
 	t.vanishing(e)
 	for key, s := range c.during {
@@ -71,12 +96,17 @@ func (t *tally) finish(e *Engine) {
 			c.add(s, 1)
 		}
 	}
-	c.during, c.upto = nil, t.upto
+	for key, n := range c.resized {
+		if t.last || key <= t.upto {
+			c.bytes.Add(n)
+		}
+	}
+	c.upto, c.during, c.resized = t.upto, nil, nil
 	if t.last {
 		c.done.Store(true)
 		return
 	}
-	c.during = map[shard.Key]shard.State{}
+	c.during, c.resized = map[shard.Key]shard.State{}, map[shard.Key]int64{}
 }
 
 // vanishing counts the shards that are gone from the disk already, so that
@@ -87,14 +117,18 @@ func (t *tally) vanishing(e *Engine) {
 		return
 	}
 	c := &e.counts
-	for i := range flight.moves {
-		en := flight.moves[i].entry
-		if en.key <= c.upto || !t.last && en.key > t.upto || en.told == shard.Gone {
+	for _, en := range flight.dirty {
+		if en.key <= c.upto || !t.last && en.key > t.upto || en.durable == nil {
 			continue
 		}
-		_, listed := slices.BinarySearch(t.keys, en.key)
-		if _, moved := c.during[en.key]; !listed && !moved {
-			c.during[en.key] = en.told // counted with those, once
+		if _, listed := slices.BinarySearch(t.keys, en.key); listed {
+			continue
+		}
+		if _, moved := c.during[en.key]; !moved {
+			c.during[en.key] = en.told
+		}
+		if _, resized := c.resized[en.key]; !resized {
+			c.resized[en.key] = indexBytes(en.durable)
 		}
 	}
 }
@@ -124,7 +158,7 @@ func (e *Engine) census(ctx context.Context) error {
 				return err
 			default:
 				t.upto = r.Key
-				t.keys, t.rest = append(t.keys, r.Key), append(t.rest, restOf(r))
+				t.keys, t.rest, t.bytes = append(t.keys, r.Key), append(t.rest, restOf(r)), append(t.bytes, indexBytes(r))
 			}
 			e.exists.add(t.upto)
 			if n++; n == censusPage {

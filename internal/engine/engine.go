@@ -61,6 +61,7 @@ type Engine struct {
 	exists   filter
 	memory   *memory
 	counts   counts
+	gauges   gauges
 
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop

@@ -99,6 +99,7 @@ func (e *Engine) step() {
 	}
 	e.startLoads()
 	e.startCommit()
+	e.show()
 }
 
 func (e *Engine) completions() {

@@ -166,6 +166,7 @@ func (e *Engine) openShard(o *opening) (h *local.Handle, err error) {
 		Roots:     r.Roots,
 		RootCount: r.RootCount,
 		Limits:    e.cfg.Limits,
+		Count:     e.cfg.Watch.Read,
 		OpenIndex: func(ctx context.Context) (local.IndexFile, error) {
 			return e.openRecorded(ctx, r.Index)
 		},

@@ -34,6 +34,9 @@ type Watcher struct {
 	// Commit is told of the end of a batch of changes records.
 	Commit func(changes int, took time.Duration, err error)
 
+	// Read is told of bytes that were read from the source of an open shard.
+	Read func(bytes int)
+
 	// Fault is told of each piece of damage that indexing met, as far as it
 	// is listed in the record.
 	Fault func(key shard.Key, f shard.Fault)
@@ -221,19 +224,4 @@ func (e *Engine) asked(c *Call) {
 	if e.cfg.Watch.Call != nil {
 		c.begun = e.cfg.Now()
 	}
-}
-
-// Stats is a moment of the engine in figures.
-type Stats struct {
-	Shards   [shard.Gone + 1]int64 // by state; of Gone none are counted
-	Counting bool                  // not all shards are counted yet
-}
-
-// Stats returns what there is now. It waits for nothing.
-func (e *Engine) Stats() Stats {
-	s := Stats{Counting: !e.counts.done.Load()}
-	for i := range s.Shards {
-		s.Shards[i] = e.counts.by[i].Load()
-	}
-	return s
 }

@@ -163,7 +163,8 @@ func (r *watchRig) hears(want ...string) {
 	}
 }
 
-// listed counts the shards as a listing shows them.
+// listed counts the shards as a listing shows them, and in the last place the
+// bytes of their indices.
 func (r *watchRig) listed() (by [shard.Gone + 1]int64) {
 	r.t.Helper()
 	for s, err := range r.e.Shards(context.Background(), catalog.Filter{}) {
@@ -171,6 +172,7 @@ func (r *watchRig) listed() (by [shard.Gone + 1]int64) {
 			r.t.Fatal(err)
 		}
 		by[s.State]++
+		by[shard.Gone] += s.Record.Index.Length
 	}
 	return by
 }
@@ -183,7 +185,9 @@ func (r *watchRig) agrees() {
 	var have, want [shard.Gone + 1]int64
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		// A release is on its way after its caller has gone on.
-		if have, want = r.e.Stats().Shards, r.listed(); have == want {
+		stats := r.e.Stats()
+		have, want = stats.Shards, r.listed()
+		if have[shard.Gone] = stats.IndexBytes; have == want {
 			return
 		}
 		if time.Now().After(end) {
@@ -334,7 +338,13 @@ func (r *watchRig) wander(rnd *rand.Rand, good, bad string) {
 // A page of the catalogue is counted as it is told, whatever is on its way:
 // of each shard there is one count, in the state that was told last.
 func TestTallyBesideMoves(t *testing.T) {
-	newEntry := func(key shard.Key, told shard.State) *entry { return &entry{key: key, told: told} }
+	newEntry := func(key shard.Key, told shard.State, bytes int64) *entry {
+		en := &entry{key: key, told: told}
+		if told != shard.Gone {
+			en.durable = &catalog.Record{Index: catalog.IndexRef{Length: bytes}}
+		}
+		return en
+	}
 	e := &Engine{}
 	e.loop.entries = map[shard.Key]*entry{}
 	page := func(upto shard.Key, last bool, pairs ...any) *tally {
@@ -342,6 +352,7 @@ func TestTallyBesideMoves(t *testing.T) {
 		for i := 0; i < len(pairs); i += 2 {
 			p.keys = append(p.keys, shard.Key(pairs[i].(string)))
 			p.rest = append(p.rest, pairs[i+1].(shard.State))
+			p.bytes = append(p.bytes, 10)
 		}
 		return p
 	}
@@ -350,27 +361,34 @@ func TestTallyBesideMoves(t *testing.T) {
 	e.counts.move("b", shard.Registered, shard.Available) // while the page is read
 	e.counts.move("new", shard.Gone, shard.Registered)    // beyond the page
 	e.counts.move("bb", shard.Gone, shard.Errored)        // within it, and not in it yet
-	e.counts.move("c", shard.Available, shard.Gone)       // in it, and gone meanwhile
-	going := newEntry("d", shard.Destroying)              // gone from the disk, not told
-	coming := newEntry("e", shard.Gone)                   // on disk, not told
+	e.counts.resize("b", 0, 30)
+	e.counts.resize("c", 10, 0)
+	e.counts.move("c", shard.Available, shard.Gone) // in it, and gone meanwhile
+	going := newEntry("d", shard.Destroying, 100)   // gone from the disk, not told
+	coming := newEntry("e", shard.Gone, 0)          // on disk, not told
 	e.loop.entries["d"], e.loop.entries["e"] = going, coming
-	e.loop.flight = &batch{moves: []move{{entry: going}, {entry: coming}, {entry: going}}}
+	e.loop.flight = &batch{dirty: []*entry{going, coming}}
 	page("e", false, "a", shard.Errored, "b", shard.Registered, "c", shard.Available, "e", shard.Registered).finish(e)
-	check := func(want map[shard.State]int64) {
+	check := func(bytes int64, want map[shard.State]int64) {
 		t.Helper()
+		if have := e.counts.bytes.Load(); have != bytes {
+			t.Errorf("the indices have %d bytes, not %d", have, bytes)
+		}
 		for s := shard.Registered; s <= shard.Gone; s++ {
 			if have := e.counts.by[s].Load(); have != want[s] {
 				t.Errorf("%d are %v, not %d", have, s, want[s])
 			}
 		}
 	}
-	check(map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Destroying: 1})
+	check(10+30+100, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Destroying: 1})
+	e.counts.resize("d", 100, 0)
+	e.counts.resize("e", 0, 7)
 	e.counts.move("d", shard.Destroying, shard.Gone)
 	e.counts.move("e", shard.Gone, shard.Registered)
 	e.loop.flight = nil
 	page("new", true, "early", shard.Registered, "new", shard.Registered).finish(e)
 	e.counts.move("z", shard.Gone, shard.Registered)
-	check(map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Registered: 4})
+	check(10+30+7+20, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Registered: 4})
 }
 
 // An acquire of an open shard allocates nothing for who watches it.

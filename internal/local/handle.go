@@ -44,6 +44,7 @@ type Handle struct {
 	limits  car.Limits
 	source  source
 	index   IndexFile
+	count   func(bytes int) // may be nil
 
 	confirmed *mount.Stat // how the source is, if it was doubted and found the same
 
@@ -203,7 +204,11 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	return h.source.readAt(ctx, p, off)
+	n, err := h.source.readAt(ctx, p, off)
+	if h.count != nil {
+		h.count(n)
+	}
+	return n, err
 }
 
 // Stream reads n bytes from off on, in order: for a source that is not local

@@ -46,6 +46,10 @@ type Spec struct {
 	// [index.ErrDamaged] or [index.ErrVersion] means that it is lost; any
 	// other that it may be had another time.
 	OpenIndex func(ctx context.Context) (IndexFile, error)
+
+	// Count is told of bytes that were read from the source, by whoever reads
+	// them. It must not block. May be nil.
+	Count func(bytes int)
 }
 
 // A LostError says that a shard cannot be opened as it was indexed: its index
@@ -92,7 +96,7 @@ func Open(ctx context.Context, spec Spec) (*Handle, error) {
 	}
 	h := &Handle{
 		key: spec.Key, id: spec.ID, payload: spec.Payload,
-		roots: roots, limits: spec.Limits, source: src, index: idx,
+		roots: roots, limits: spec.Limits, source: src, index: idx, count: spec.Count,
 	}
 	if doubt != nil {
 		h.confirmed = &doubt.now

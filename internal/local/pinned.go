@@ -87,5 +87,9 @@ func (s *guardedStream) Read(p []byte) (int, error) {
 	if err := s.h.Err(); err != nil {
 		return 0, err
 	}
-	return s.ReadCloser.Read(p)
+	n, err := s.ReadCloser.Read(p)
+	if s.h.count != nil {
+		s.h.count(n)
+	}
+	return n, err
 }
