@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"time"
 
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
@@ -37,6 +38,10 @@ type Work struct {
 	Memory    int64 // bytes for building indices, all together; default 256 MiB
 	Queue     int   // calls waiting for the loop; default 4096
 	Handles   int   // idle open shards; default 1024
+
+	// Stall gives up a source that brings no byte for so long, while it is
+	// being read or opened; default 30 s. The error is shard.ErrStalled.
+	Stall time.Duration
 }
 
 // Limits bounds what a CAR may ask for.
@@ -54,6 +59,8 @@ const (
 	defaultMemory  = 256 << 20
 	defaultQueue   = 4096
 	defaultHandles = 1024
+	defaultStall   = 30 * time.Second
+	leastStall     = time.Millisecond
 	defaultBytes   = 32 << 20
 	defaultRoots   = 1_000_000
 	leastMemory    = 1 << 20
@@ -87,6 +94,10 @@ func (c *Config) withDefaults() (Config, error) {
 	number(&errs, "Work.Memory", &out.Work.Memory, defaultMemory, leastMemory)
 	number(&errs, "Work.Queue", &out.Work.Queue, defaultQueue, 1)
 	number(&errs, "Work.Handles", &out.Work.Handles, defaultHandles, 1)
+	if out.Work.Stall == Unlimited {
+		out.Work.Stall = math.MaxInt64
+	}
+	number(&errs, "Work.Stall", &out.Work.Stall, defaultStall, leastStall)
 	limit(&errs, "Limits.Header", &out.Limits.Header, defaultBytes, math.MaxInt64)
 	limit(&errs, "Limits.Section", &out.Limits.Section, defaultBytes, math.MaxInt64)
 	limit(&errs, "Limits.Roots", &out.Limits.Roots, defaultRoots, math.MaxInt)
@@ -94,12 +105,12 @@ func (c *Config) withDefaults() (Config, error) {
 }
 
 // number fills in the default of a field and checks that it is not too small.
-func number[T int | int64](errs *[]error, name string, field *T, def, least T) {
+func number[T int | int64 | time.Duration](errs *[]error, name string, field *T, def, least T) {
 	if *field == 0 {
 		*field = def
 	}
 	if *field < least {
-		*errs = append(*errs, fmt.Errorf("dagstore: Config.%s is %d, the least is %d", name, *field, least))
+		*errs = append(*errs, fmt.Errorf("dagstore: Config.%s is %v, the least is %v", name, *field, least))
 	}
 }
 

@@ -168,6 +168,8 @@ func TestFetchesAreBounded(t *testing.T) {
 			t.Fatal(res.Err)
 		}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.most > 3 {
 		t.Errorf("%d fetched at once, over 3", f.most)
 	}
@@ -191,7 +193,9 @@ func TestPoolsAreApart(t *testing.T) {
 	slow := func(name string) (mount.Mount, chan struct{}) {
 		gate := make(chan struct{})
 		where := "tape/" + name
+		f.mu.Lock()
 		f.waits[where], f.held[where] = true, gate
+		f.mu.Unlock()
 		return f.put(where, 7), gate
 	}
 	tape, gate := slow("tape.car")

@@ -47,7 +47,8 @@ func Open(ctx context.Context, dir string, cfg *Config) (*Store, error) {
 	return open(ctx, vfs.Default, dir, cfg, indexingWindow)
 }
 
-// Close stops the store and waits until nothing of it runs. Work under way is
+// Close stops the store and waits until nothing of it runs, but no longer than
+// 2 seconds for a mount that does not heed its context. Work under way is
 // cut off and taken up by the next Open. Callers who wait get [ErrClosed];
 // results that nobody takes are taken back. Accessors need not be closed
 // first: reads in progress end, later ones return [ErrClosed]. Events that

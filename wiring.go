@@ -181,6 +181,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Handles:   c.Work.Handles,
 		Window:    window,
 		Spill:     spill,
+		Stall:     c.Work.Stall,
 		Closed:    ErrClosed,
 		ReadOnly:  ErrReadOnly,
 		Log:       c.Logger,

@@ -34,6 +34,8 @@ type Config struct {
 	Window    int    // indexings in memory that nobody waits for
 	Spill     string // folder for sorted runs
 
+	Stall time.Duration // a source that brings no byte for so long is given up
+
 	Closed   error // what calls get once the engine is closed
 	ReadOnly error // what calls that write get once a commit has failed
 
@@ -154,8 +156,10 @@ func (e *Engine) enter() bool {
 
 func (e *Engine) exit() { e.inside.Add(-1) }
 
-// Close stops the engine and waits until nothing of it runs. Work under way
-// is cut off; its intents are on disk. Callers who wait get the error that
+// Close stops the engine and waits until nothing of it runs, but for mounts
+// that do not return when their context ends: those are waited for no longer
+// than a short grace, and what they return later is thrown away. Work under
+// way is cut off; its intents are on disk. Callers who wait get the error that
 // Config names; what was not delivered is taken back.
 func (e *Engine) Close(ctx context.Context) error {
 	var err error

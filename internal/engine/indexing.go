@@ -28,7 +28,7 @@ type indexing struct {
 	entry  *entry
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	started time.Time
 	done    atomic.Int64 // bytes read
@@ -51,7 +51,7 @@ type found struct {
 // newIndexing makes an attempt at indexing en, as its record is now.
 func (e *Engine) newIndexing(en *entry) *indexing {
 	w := &indexing{entry: en, record: en.record}
-	w.ctx, w.cancel = context.WithCancel(e.work)
+	w.ctx, w.cancel = context.WithCancelCause(e.work)
 	w.total.Store(-1)
 	w.node.what, w.node.of = whatDone, w
 	w.ticket.work, w.ticket.host = w, hostOf(en.record.URL)
@@ -74,7 +74,7 @@ func (e *Engine) cutWork(en *entry) {
 	case w == nil:
 		return
 	default:
-		w.cancel()
+		w.cancel(nil)
 		if p := &e.loop.sources[w.kind]; p.remove(&w.ticket) {
 			w.err = context.Canceled
 			p.running++
@@ -139,8 +139,9 @@ func (e *Engine) discard(f *found) {
 }
 
 // index reads a CAR from end to end and makes its index. A panic of a mount
-// is an error of the shard.
-func (e *Engine) index(w *indexing) (f *found, err error) {
+// is an error of the shard. It leaves the mount alone from when it begins to
+// write on: work that hangs in a mount, and is given up, has nothing on disk.
+func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	key := w.record.Key
 	defer func() {
 		if r := recover(); r != nil {
@@ -148,7 +149,7 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 			f, err = nil, fail(key, shard.OpIndex, fmt.Errorf("%w: panic: %v", shard.ErrSource, r))
 		}
 	}()
-	m, err := e.cfg.Mounts.Open(w.record.URL)
+	m, err := e.mount(w.record.URL, g)
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
 	}
@@ -163,32 +164,48 @@ func (e *Engine) index(w *indexing) (f *found, err error) {
 		return nil, elsewhere{slow}
 	}
 	w.total.Store(st.Size)
-	src, err := openSource(w.ctx, m, st.Size, w.kind)
-	if err != nil {
-		return nil, fail(key, shard.OpFetch, sourceError(err))
-	}
-	defer src.Close()
-
 	bytes := e.memory.take(wantedMemory(st.Size))
 	defer e.memory.give(bytes)
 	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})
 	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
-	res, err := car.Scan(w.ctx, src, car.Options{
-		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.watched(e),
-	}, func(s *car.Section) error {
-		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
-	})
-	if err != nil {
-		return nil, fail(key, shard.OpIndex, err)
+	f = &found{source: st, verify: w.record.Verify}
+	if f.result, err = e.scan(w, g, m, st.Size, b); err != nil {
+		return nil, err
 	}
 	if err := unchanged(w.ctx, m, st); err != nil {
 		return nil, fail(key, shard.OpFetch, err)
 	}
-	f = &found{result: res, source: st, verify: w.record.Verify}
+	if g.lost() {
+		return nil, errGivenUp
+	}
 	if err := e.write(w.ctx, b, f); err != nil {
 		return nil, fail(key, shard.OpIndex, err)
 	}
 	return f, nil
+}
+
+// scan reads the CAR of w, of size bytes, into b.
+func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, size int64, b *index.Builder) (car.Result, error) {
+	src, err := openSource(w.ctx, m, size, w.kind)
+	if err != nil {
+		return car.Result{}, fail(w.record.Key, shard.OpFetch, sourceError(err))
+	}
+	defer src.Close()
+	moved := w.watched(e)
+	res, err := car.Scan(w.ctx, src, car.Options{
+		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: size,
+		Progress: func(done int64) {
+			if !g.lost() { // its end is told already
+				moved(done)
+			}
+		},
+	}, func(s *car.Section) error {
+		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
+	})
+	if err != nil {
+		return res, fail(w.record.Key, shard.OpIndex, err)
+	}
+	return res, nil
 }
 
 // write puts the index on disk and into the inverted index.

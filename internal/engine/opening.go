@@ -26,7 +26,7 @@ type opening struct {
 	entry  *entry
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	handle *local.Handle
 	err    error
 
@@ -49,7 +49,7 @@ func (e *Engine) open(en *entry) {
 		return
 	}
 	o := &opening{entry: en, record: en.record}
-	o.ctx, o.cancel = context.WithCancel(e.work)
+	o.ctx, o.cancel = context.WithCancelCause(e.work)
 	o.node.what, o.node.of = whatDone, o
 	o.ticket.work, o.ticket.host = o, hostOf(en.record.URL)
 	en.opening = o
@@ -76,11 +76,23 @@ func (e *Engine) startOpening() {
 			return
 		}
 		o.started = e.cfg.Now()
-		e.workers.Go(func() {
-			o.handle, o.err = e.openShard(o)
-			o.cancel()
-			o.took = e.cfg.Now().Sub(o.started)
-			e.box.complete(&o.node)
+		do(e, task[*local.Handle]{
+			ctx: o.ctx, cancel: o.cancel,
+			do: func(g *guard) (*local.Handle, error) { return e.openShard(o, g) },
+			end: func(h *local.Handle, err error) {
+				o.handle, o.err = h, err
+				if err != nil {
+					o.err = fail(o.record.Key, shard.OpAcquire, err)
+				}
+				o.cancel(nil)
+				o.took = e.cfg.Now().Sub(o.started)
+				e.box.complete(&o.node)
+			},
+			late: func(h *local.Handle) {
+				if h != nil {
+					h.Drop()
+				}
+			},
 		})
 	}
 }
@@ -92,7 +104,7 @@ func (e *Engine) cutOpening(en *entry) {
 		return
 	}
 	en.opening = nil
-	o.cancel()
+	o.cancel(nil)
 	if e.loop.opens.remove(&o.ticket) {
 		return // it never ran, so it has no end
 	}
@@ -145,7 +157,7 @@ func (o *opening) abandon(*Engine) {
 }
 
 // openShard opens source and index. A panic of a mount is an error of the call.
-func (e *Engine) openShard(o *opening) (h *local.Handle, err error) {
+func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 	r := o.record
 	defer func() {
 		if p := recover(); p != nil {
@@ -153,7 +165,7 @@ func (e *Engine) openShard(o *opening) (h *local.Handle, err error) {
 			h, err = nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: panic: %v", shard.ErrSource, p))
 		}
 	}()
-	m, err := e.cfg.Mounts.Open(r.URL)
+	m, err := e.mount(r.URL, g)
 	if err != nil {
 		return nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: %w", shard.ErrSource, err))
 	}

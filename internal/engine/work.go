@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // A kind of source, as far as work on it is bounded. Work begins with the
@@ -93,13 +94,21 @@ func (e *Engine) startIndexing() {
 // run does w in a goroutine of its own.
 func (w *indexing) run(e *Engine) {
 	w.began(e)
-	e.workers.Go(func() {
-		w.found, w.err = e.index(w)
-		var to elsewhere
-		if !errors.As(w.err, &to) {
-			w.cancel()
-		}
-		e.box.complete(&w.node)
+	do(e, task[*found]{
+		ctx: w.ctx, cancel: w.cancel,
+		do: func(g *guard) (*found, error) { return e.index(w, g) },
+		end: func(f *found, err error) {
+			w.found, w.err = f, err
+			if errors.Is(err, shard.ErrStalled) {
+				w.err = fail(w.record.Key, shard.OpFetch, err)
+			}
+			var to elsewhere
+			if !errors.As(err, &to) {
+				w.cancel(nil)
+			}
+			e.box.complete(&w.node)
+		},
+		late: func(*found) {}, // it has made nothing, see index
 	})
 }
 
