@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
 )
@@ -25,8 +27,9 @@ type Config struct {
 	Work   Work
 	Limits Limits
 
-	Logger *slog.Logger // default: discards
-	Events Events       // default: nobody is told
+	Logger  *slog.Logger          // default: discards
+	Metrics prometheus.Registerer // default: none; docs/metrics.md lists what is registered until Close
+	Events  Events                // default: nobody is told
 }
 
 // Work bounds what runs at once.

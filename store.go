@@ -12,6 +12,7 @@ import (
 	"github.com/dagstore/dagstore/internal/blocks"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/engine"
+	"github.com/dagstore/dagstore/internal/metrics"
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -29,7 +30,9 @@ type Store struct {
 	gauge  spaceGauge
 	tally  tally
 
-	observer *observer // nil if nobody wants to hear of anything
+	observer *observer    // nil if nobody wants to hear of anything
+	metrics  *metrics.Set // nil if nobody wants to see any
+	shown    bool         // they are registered
 
 	closed  atomic.Bool
 	closing sync.Once
@@ -58,6 +61,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		ctx := context.Background()
+		s.hideMetrics()
 		err := s.engine.Close(ctx)
 		s.observer.close(eventGrace)
 		s.closeIs = errors.Join(err, s.parts.close(ctx))

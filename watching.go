@@ -8,16 +8,26 @@ import (
 	"github.com/dagstore/dagstore/internal/blocks"
 	"github.com/dagstore/dagstore/internal/engine"
 	"github.com/dagstore/dagstore/internal/local"
+	"github.com/dagstore/dagstore/internal/metrics"
 	"github.com/dagstore/dagstore/shard"
 )
 
-// watcher makes what the engine tells into events. What nobody wants to hear
+// watcher makes what the engine tells into events and figures. What nobody wants to hear
 // of stays nil, which costs the engine nothing.
 func (s *Store) watcher() engine.Watcher {
 	w := engine.Watcher{Fault: s.faulty}
+	s.observed(&w)
+	if s.metrics != nil {
+		measured(&w, s.metrics)
+	}
+	return w
+}
+
+// observed adds to w what becomes an event.
+func (s *Store) observed(w *engine.Watcher) {
 	o := s.observer
 	if o == nil {
-		return w
+		return
 	}
 	if o.events.Transition != nil {
 		w.Transition = func(key shard.Key, from, to shard.State, why *shard.Error) {
@@ -32,12 +42,14 @@ func (s *Store) watcher() engine.Watcher {
 	if o.events.Trouble != nil {
 		w.Trouble = func(err error) { o.tell(happening{trouble: outward(err)}) }
 	}
-	return w
 }
 
 // faulty tells of damage.
 func (s *Store) faulty(key shard.Key, f shard.Fault) {
 	s.tally.faults.Add(1)
+	if s.metrics != nil {
+		s.metrics.Add(metrics.Faults, 1, faultKind(f.Kind))
+	}
 	if o := s.observer; o != nil && o.events.Fault != nil {
 		o.tell(happening{fault: &FaultEvent{Key: key, Fault: f, At: time.Now()}})
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/dagstore/dagstore/internal/car"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/engine"
+	"github.com/dagstore/dagstore/internal/metrics"
 	"github.com/dagstore/dagstore/internal/segment"
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/shard"
@@ -167,6 +168,9 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
 	s.observer = newObserver(c.Events, c.Logger)
+	if c.Metrics != nil {
+		s.metrics = metrics.New(s.showMetrics)
+	}
 	s.engine, err = engine.New(ctx, engine.Config{
 		Catalog:   p.catalog,
 		Segments:  p.segments,
@@ -194,6 +198,9 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	}
 	s.blocks = s.blocksConfig()
 	s.reader = blocks.New(s.blocks)
+	if err := s.offerMetrics(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -233,6 +240,14 @@ const spaceEvery = 100 * time.Millisecond
 // space returns an error that wraps ErrNoSpace if new work had better not
 // begin. What cannot be asked does not stop it.
 func (s *Store) space() error {
+	if free := s.free(); free >= 0 && free < spareSpace {
+		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free, s.parts.dir, int64(spareSpace))
+	}
+	return nil
+}
+
+// free is how many bytes are free on the disk; -1 if it cannot be asked.
+func (s *Store) free() int64 {
 	now := time.Now().UnixNano()
 	if asked := s.gauge.asked.Load(); now-asked > int64(spaceEvery) && s.gauge.asked.CompareAndSwap(asked, now) {
 		free := int64(-1)
@@ -241,10 +256,7 @@ func (s *Store) space() error {
 		}
 		s.gauge.free.Store(free)
 	}
-	if free := s.gauge.free.Load(); free >= 0 && free < spareSpace {
-		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free, s.parts.dir, int64(spareSpace))
-	}
-	return nil
+	return s.gauge.free.Load()
 }
 
 // info is what the engine knows of a shard, in the caller's words.

@@ -59,6 +59,7 @@ func (e *Engine) merge() error {
 		if _, err := e.inverted.Merge(e.work); err != nil {
 			return err
 		}
+		e.gauges.merges.Add(1)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Stats struct {
 
 	Handles local.Stats
 	Layers  layers.Stats
+	Merges  int64 // of layers, since New
 }
 
 // A Depth is how much there is of one kind of work.
@@ -40,6 +41,7 @@ const (
 type gauges struct {
 	waiting, running [NumPools]atomic.Int64
 	backlog, broken  atomic.Bool
+	merges           atomic.Int64
 }
 
 // show publishes what has changed. It is called once a step of the loop.
@@ -77,6 +79,7 @@ func (e *Engine) Stats() Stats {
 		Writing:    len(e.tokens),
 		Handles:    e.cache.Stats(),
 		Layers:     e.inverted.Stats(),
+		Merges:     e.gauges.merges.Load(),
 	}
 	for i := range s.Shards {
 		s.Shards[i] = e.counts.by[i].Load()
