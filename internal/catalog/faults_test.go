@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/vfs"
@@ -382,5 +384,43 @@ func TestFatal(t *testing.T) {
 			faults.Disarm()
 			checkReopened(t, 0, disk, l)
 		})
+	}
+}
+
+// The manifest that a marker names is durable before the marker, and the
+// marker before the one that it replaces is gone: a disk need not keep the
+// order of names in a folder.
+func TestMarkerFollowsItsManifest(t *testing.T) {
+	disk := vfstest.NewDisk()
+	faults := vfstest.Wrap(disk)
+	var ops []vfstest.Op
+	faults.Arm(vfstest.Op.Changes, func(_ int, op vfstest.Op) error {
+		ops = append(ops, op)
+		return nil
+	})
+	for range 2 {
+		c, err := catalog.Open(t.Context(), catalog.Config{FS: faults, Dir: "catalog"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	faults.Disarm()
+	markers := 0
+	for i, op := range ops {
+		if op.Kind != errorfs.OpCreate || !op.Touches("marker.manifest.") {
+			continue
+		}
+		markers++
+		for _, j := range []int{i - 1, i + 1} {
+			if !ops[j].Syncs() || ops[j].Base() != "catalog" {
+				t.Errorf("beside %q: %q", op, ops[j])
+			}
+		}
+	}
+	if markers < 2 {
+		t.Errorf("%d markers were made", markers)
 	}
 }

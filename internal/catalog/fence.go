@@ -168,7 +168,35 @@ func (f *fence) Stat(name string) (pebblevfs.FileInfo, error) {
 
 // Create opens a new file for writing.
 func (f *fence) Create(name string, c pebblevfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(name, c, func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.open(name, c, func() (vfs.File, error) {
+		if strings.HasPrefix(f.PathBase(name), manifestMarker) {
+			return f.createMarker(name, c)
+		}
+		return f.FS.Create(name, c)
+	})
+}
+
+// manifestMarker is how the file begins whose name says which manifest counts.
+const manifestMarker = "marker.manifest."
+
+// createMarker makes the file that names a manifest. Pebble syncs the folder
+// only after it has removed the marker before: on a disk that does not keep the
+// order of names, a crash could leave a marker whose manifest is not there, or
+// none at all. So the name of the manifest is made durable before, and that of
+// the marker at once.
+func (f *fence) createMarker(name string, c pebblevfs.DiskWriteCategory) (vfs.File, error) {
+	dir := f.PathDir(name)
+	if err := vfs.SyncDir(f.FS, dir); err != nil {
+		return nil, err
+	}
+	file, err := f.FS.Create(name, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := vfs.SyncDir(f.FS, dir); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // OpenReadWrite opens a file for writing.

@@ -16,6 +16,23 @@ type Op struct {
 	Path string
 }
 
+// names are those of the operations that change a disk.
+var names = map[errorfs.OpKind]string{
+	errorfs.OpCreate: "create", errorfs.OpLink: "link", errorfs.OpRemove: "remove", errorfs.OpRemoveAll: "remove all",
+	errorfs.OpRename: "rename", errorfs.OpReuseForWrite: "reuse", errorfs.OpMkdirAll: "mkdir", errorfs.OpLock: "lock",
+	errorfs.OpFileWrite: "write", errorfs.OpFileWriteAt: "write at", errorfs.OpFilePreallocate: "preallocate",
+	errorfs.OpFileSync: "sync", errorfs.OpFileSyncData: "sync data", errorfs.OpFileSyncTo: "sync to", errorfs.OpFileFlush: "flush",
+}
+
+// String says what is done to which file.
+func (o Op) String() string {
+	name := names[o.Kind]
+	if name == "" {
+		name = "look"
+	}
+	return name + " " + o.Base()
+}
+
 // Base is the last element of the path.
 func (o Op) Base() string { return path.Base(filepath.ToSlash(o.Path)) }
 
