@@ -25,6 +25,7 @@ type Config struct {
 	NoCreate bool           // ErrNoStore instead of a new store
 
 	Work   Work
+	Retry  Retry
 	Limits Limits
 
 	Logger  *slog.Logger          // default: discards
@@ -47,6 +48,24 @@ type Work struct {
 	Stall time.Duration
 }
 
+// Retry is what the store does by itself about a failed shard. Attempts and
+// waits are counted over restarts; a success begins anew.
+type Retry struct {
+	When     RetryPolicy   // default OnAcquire
+	Attempts int           // that fail in a row; then only Recover tries again; default 5
+	First    time.Duration // wait after the first failure, doubled after each; default 1 s
+	Longest  time.Duration // default 1 h
+}
+
+// A RetryPolicy is when a failed shard is tried again once its wait is over.
+type RetryPolicy uint8
+
+const (
+	OnAcquire RetryPolicy = iota // when somebody asks for it
+	OnOpen                       // that, and in the background when the store is opened
+	Never                        // only by Recover
+)
+
 // Limits bounds what a CAR may ask for.
 type Limits struct {
 	Header    int64 // bytes; default 32 MiB, as go-car
@@ -63,7 +82,10 @@ const (
 	defaultQueue   = 4096
 	defaultHandles = 1024
 	defaultStall   = 30 * time.Second
-	leastStall     = time.Millisecond
+	defaultRetries = 5
+	defaultFirst   = time.Second
+	defaultLongest = time.Hour
+	leastTime      = time.Millisecond
 	defaultBytes   = 32 << 20
 	defaultRoots   = 1_000_000
 	leastMemory    = 1 << 20
@@ -100,7 +122,13 @@ func (c *Config) withDefaults() (Config, error) {
 	if out.Work.Stall == Unlimited {
 		out.Work.Stall = math.MaxInt64
 	}
-	number(&errs, "Work.Stall", &out.Work.Stall, defaultStall, leastStall)
+	number(&errs, "Work.Stall", &out.Work.Stall, defaultStall, leastTime)
+	if out.Retry.When > Never {
+		errs = append(errs, fmt.Errorf("dagstore: Config.Retry.When is %d, which no RetryPolicy is", out.Retry.When))
+	}
+	limit(&errs, "Retry.Attempts", &out.Retry.Attempts, defaultRetries, math.MaxInt)
+	number(&errs, "Retry.First", &out.Retry.First, defaultFirst, leastTime)
+	number(&errs, "Retry.Longest", &out.Retry.Longest, defaultLongest, leastTime)
 	limit(&errs, "Limits.Header", &out.Limits.Header, defaultBytes, math.MaxInt64)
 	limit(&errs, "Limits.Section", &out.Limits.Section, defaultBytes, math.MaxInt64)
 	limit(&errs, "Limits.Roots", &out.Limits.Roots, defaultRoots, math.MaxInt)

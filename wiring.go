@@ -186,11 +186,18 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Window:    window,
 		Spill:     spill,
 		Stall:     c.Work.Stall,
-		Closed:    ErrClosed,
-		ReadOnly:  ErrReadOnly,
-		Log:       c.Logger,
-		Now:       time.Now,
-		Watch:     s.watcher(),
+		Retry: engine.Retry{
+			OnAcquire: c.Retry.When != Never,
+			OnOpen:    c.Retry.When == OnOpen,
+			Attempts:  c.Retry.Attempts,
+			First:     c.Retry.First,
+			Longest:   c.Retry.Longest,
+		},
+		Closed:   ErrClosed,
+		ReadOnly: ErrReadOnly,
+		Log:      c.Logger,
+		Now:      time.Now,
+		Watch:    s.watcher(),
 	})
 	if err != nil {
 		s.observer.close(eventGrace)

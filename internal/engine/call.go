@@ -56,6 +56,7 @@ type Call struct {
 	begun   time.Time                  // when it was submitted; zero if nobody wants to know
 
 	background bool // work for it alone goes after all that is not
+	revives    bool // Recover: only if the shard has failed and its wait is over
 
 	state atomic.Int32
 	stop  func() bool // ends the watch over ctx

@@ -15,6 +15,7 @@ type cause struct {
 	call  *Call  // a call
 	found *found // an indexing that succeeded
 	err   error  // what failed
+	lost  bool   // that was no attempt: an index that there was is not to be used
 	drop  func() // gets rid of what late work made
 
 	// revise changes a copy of the record, and reports whether it did: what is
@@ -113,7 +114,7 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 	}
 	r := e.nextRecord(en, why)
 	if do.Has(lifecycle.Note) {
-		r.Failure = e.failure(en, why.err)
+		r.Failure = e.failure(en, why)
 	}
 	if do.Has(lifecycle.Install) {
 		why.found.install(r, e.cfg.Now())
@@ -155,17 +156,6 @@ func (e *Engine) nextRecord(en *entry, why cause) *catalog.Record {
 	case shard.Gone: // has no record
 	}
 	return &r
-}
-
-func (e *Engine) failure(en *entry, err error) *shard.Failure {
-	f := &shard.Failure{At: e.cfg.Now(), Attempts: 1}
-	if en.record != nil && en.record.Failure != nil {
-		f.Attempts = en.record.Failure.Attempts + 1
-	}
-	if !errors.As(err, &f.Err) {
-		f.Err = &shard.Error{Key: en.key, Op: shard.OpIndex, Err: err}
-	}
-	return f
 }
 
 // callers are the effects that start work and make somebody wait for it.
@@ -216,7 +206,7 @@ func (e *Engine) answers(en *entry, do lifecycle.Effects, why cause) {
 		e.answer(en, why.call, Outcome{})
 	}
 	if do.Has(lifecycle.Reject) && why.call != nil {
-		e.answer(en, why.call, Outcome{Err: refusal(en, why.call)})
+		e.answer(en, why.call, Outcome{Err: e.refusal(en, why.call)})
 	}
 	if do.Has(lifecycle.Deliver) {
 		e.deliver(en)
@@ -290,7 +280,7 @@ func (e *Engine) reason(en *entry, why cause) error {
 }
 
 // refusal is why an event was rejected.
-func refusal(en *entry, c *Call) error {
+func (e *Engine) refusal(en *entry, c *Call) error {
 	state := en.machine.State
 	switch {
 	case c.op == shard.OpRegister && state == shard.Destroying:
@@ -304,29 +294,13 @@ func refusal(en *entry, c *Call) error {
 	case state == shard.Destroying:
 		return shard.ErrDestroying
 	case c.op == shard.OpAcquire && (state == shard.Errored || state == shard.Draining):
-		return failed(en.record.Failure)
+		return e.failed(en.record.Failure)
 	case state == shard.Serving, state == shard.Draining:
 		return shard.ErrHeld
 	default:
 		return shard.ErrBusy
 	}
 }
-
-// failed joins the sentinel of a failed shard with its failure.
-func failed(f *shard.Failure) error {
-	if f == nil {
-		return shard.ErrFailed
-	}
-	return &failedError{f}
-}
-
-// A failedError is [shard.ErrFailed] together with the failure.
-type failedError struct{ failure *shard.Failure }
-
-func (f *failedError) Error() string {
-	return shard.ErrFailed.Error() + ": " + f.failure.Err.Err.Error()
-}
-func (f *failedError) Unwrap() []error { return []error{shard.ErrFailed, f.failure.Err.Err} }
 
 // reload forgets what memory believes about a shard.
 func (e *Engine) reload(en *entry) {

@@ -34,6 +34,7 @@ type Config struct {
 	Window    int    // indexings in memory that nobody waits for
 	Spill     string // folder for sorted runs
 
+	Retry Retry
 	Stall time.Duration // a source that brings no byte for so long is given up
 
 	Closed   error // what calls get once the engine is closed
@@ -46,8 +47,6 @@ type Config struct {
 
 const (
 	commitTokens = 4096             // calls that write, under way at once
-	firstRetry   = time.Second      // wait after the first failure, doubled after each
-	longestRetry = time.Hour        // the longest such wait
 	flushTick    = 15 * time.Second // how often the age of the memory table is looked at
 )
 
@@ -105,6 +104,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e.loop.init(e)
 	e.workers.Go(e.commits)
 	e.workers.Go(e.restore)
+	if cfg.Retry.OnOpen {
+		e.workers.Go(e.revive)
+	}
 	go e.run()
 	return e, nil
 }

@@ -183,7 +183,12 @@ func (e *Engine) call(en *entry, c *Call) {
 		return
 	}
 	ev := c.event
-	if ev == lifecycle.Acquire && !c.ready && en.machine.State == shard.Errored && e.due(en.record.Failure) {
+	if c.revives && (en.machine.State != shard.Errored || !e.due(en.record.Failure)) {
+		e.freeToken(c)
+		e.settle(c, Outcome{}) // somebody else was there first
+		return
+	}
+	if ev == lifecycle.Acquire && !c.ready && en.machine.State == shard.Errored && e.cfg.Retry.OnAcquire && e.due(en.record.Failure) {
 		ev = lifecycle.AcquireRetry
 	}
 	e.event(en, ev, cause{call: c, revise: c.revise})
@@ -210,19 +215,6 @@ func (e *Engine) refuse(en *entry, c *Call) error {
 		return shard.ErrRemote
 	}
 	return nil
-}
-
-// due reports whether a failed shard may be tried again because somebody asks
-// for it: the wait doubles with each failure in a row.
-func (e *Engine) due(f *shard.Failure) bool {
-	if f == nil {
-		return true
-	}
-	wait := longestRetry
-	if n := f.Attempts - 1; n < 12 {
-		wait = min(longestRetry, firstRetry<<max(n, 0))
-	}
-	return !e.cfg.Now().Before(f.At.Add(wait))
 }
 
 // gone removes a call whose caller has left.

@@ -143,7 +143,7 @@ func (o *opening) finish(e *Engine) {
 		e.event(en, lifecycle.OpenFailed, cause{err: errors.Join(e.readOnly(), o.err)})
 	case errors.As(o.err, &lost):
 		e.cfg.Log.Warn("a shard has to be indexed again", "key", string(en.key), "err", o.err)
-		e.event(en, lifecycle.Lost, cause{err: o.err})
+		e.event(en, lifecycle.Lost, cause{err: o.err, lost: true})
 	default:
 		e.event(en, lifecycle.OpenFailed, cause{err: o.err})
 	}

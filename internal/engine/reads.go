@@ -113,7 +113,7 @@ func (w *loss) finish(e *Engine) {
 		return
 	}
 	e.cfg.Log.Warn("a shard has to be indexed again", "key", string(w.key), "err", w.err)
-	e.event(en, lifecycle.Lost, cause{err: fail(w.key, shard.OpRead, w.err)})
+	e.event(en, lifecycle.Lost, cause{err: fail(w.key, shard.OpRead, w.err), lost: true})
 	e.settleDown(en)
 }
 
