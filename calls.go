@@ -161,19 +161,28 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 	if opts == nil {
 		opts = &RegisterOptions{}
 	}
-	wrong := func(err error) error { return &shard.Error{Key: key, Op: shard.OpRegister, Err: err} }
+	r, err := s.given(key, m, opts)
+	if err != nil {
+		return nil, &shard.Error{Key: key, Op: shard.OpRegister, Err: err}
+	}
+	return engine.NewRegister(ctx, r, opts.Lazy, out), nil
+}
+
+// given is what is to be remembered of a shard that m and opts describe, once
+// it has shown that it can be, and that there is room for more work.
+func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*catalog.Record, error) {
 	if err := key.Validate(); err != nil {
-		return nil, wrong(err)
+		return nil, err
 	}
 	if m == nil {
-		return nil, wrong(fmt.Errorf("%w: there is no mount", mount.ErrURL))
+		return nil, fmt.Errorf("%w: there is no mount", mount.ErrURL)
 	}
 	url, err := s.lasting(m)
 	if err != nil {
-		return nil, wrong(err)
+		return nil, err
 	}
 	if err := s.space(); err != nil {
-		return nil, wrong(err)
+		return nil, err
 	}
 	r := &catalog.Record{
 		Key:     key,
@@ -185,9 +194,9 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 		Labels:  maps.Clone(opts.Labels),
 	}
 	if err := r.CheckGiven(); err != nil {
-		return nil, wrong(err)
+		return nil, err
 	}
-	return engine.NewRegister(ctx, r, opts.Lazy, out), nil
+	return r, nil
 }
 
 // lasting returns the URL of m, once it has shown that the registry makes the

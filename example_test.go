@@ -14,6 +14,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -198,6 +199,37 @@ func ExampleStore_Pin() {
 	// true <nil>
 	// <nil>
 	// <nil>
+}
+
+// A CAR that was moved, and a new export of it: neither costs a moment without
+// the old one.
+func ExampleStore_Remount() {
+	ctx := context.Background()
+	dir, store := exampleStore(ctx)
+	defer os.RemoveAll(dir)
+	defer store.Close()
+	at := func(name string, blocks int) mount.Mount {
+		path, _ := makeCAR(dir, name, blocks)
+		car, err := filemount.New(path)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return car
+	}
+	if err := store.Register(ctx, "photos", at("photos.car", 5), nil); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store.Remount(ctx, "photos", at("moved.car", 5), dagstore.CompareFull))
+	err := store.Remount(ctx, "photos", at("other.car", 6), dagstore.CompareNone)
+	fmt.Println(errors.Is(err, shard.ErrChanged))
+	fmt.Println(store.Replace(ctx, "photos", at("newer.car", 7), nil))
+	info, err := store.Info(ctx, "photos")
+	fmt.Println(filepath.Base(info.URL), info.Sections, err)
+	// Output:
+	// <nil>
+	// true
+	// <nil>
+	// newer.car 7 <nil>
 }
 
 func exampleStore(ctx context.Context) (dir string, store *dagstore.Store) {

@@ -53,6 +53,8 @@ const (
 	OpPin      Op = "pin"
 	OpUnpin    Op = "unpin"
 	OpEvict    Op = "evict"
+	OpRemount  Op = "remount"
+	OpReplace  Op = "replace"
 )
 
 // An Error is a failure of one shard. Its text never holds a credential.

@@ -50,6 +50,7 @@ type Call struct {
 	patient bool                       // the caller watches ctx itself and calls Leave
 	record  *catalog.Record            // Register: what to remember
 	revise  func(*catalog.Record) bool // Amend: see cause
+	beside  *beside                    // Remount, Replace: what is to be done
 	ready   bool                       // Acquire: only if it need not wait for an index
 	near    bool                       // Acquire: only if it reaches no source
 	token   bool                       // holds a commit token
@@ -77,6 +78,7 @@ const (
 	inOpeners        // for the opening
 	inWatchers       // for the end of the indexing
 	inJoined         // for the end of the shard
+	inBeside         // for the work beside
 	places           // how many there are
 )
 

@@ -175,14 +175,7 @@ func (e *Engine) commitFailed(b *batch) {
 	}
 	for _, en := range entries {
 		if !en.loading {
-			if en.changed > durable && en.machine.State == shard.Serving && (en.durable == nil || en.durable.Index.ID != en.id()) {
-				// Its index was refused, and no hold on it was given out yet.
-				e.withdraw(en.id(), true)
-				e.cutOpening(en)
-				e.answerAll(en, inOpeners, err)
-				en.epoch++
-				en.machine = lifecycle.New()
-				e.reload(en)
+			if en.changed > durable && en.machine.State == shard.Serving && e.unbelieve(en, err) {
 				continue
 			}
 			e.event(en, lifecycle.CommitFailed, cause{err: err})

@@ -12,11 +12,12 @@ import (
 
 // A cause is what an event came with.
 type cause struct {
-	call  *Call  // a call
-	found *found // an indexing that succeeded
-	err   error  // what failed
-	lost  bool   // that was no attempt: an index that there was is not to be used
-	drop  func() // gets rid of what late work made
+	call   *Call   // a call
+	found  *found  // an indexing that succeeded
+	beside *beside // work beside that has ended
+	err    error   // what failed
+	lost   bool    // that was no attempt: an index that there was is not to be used
+	drop   func()  // gets rid of what late work made
 
 	// revise changes a copy of the record, and reports whether it did: what is
 	// so already is not written again.
@@ -73,6 +74,7 @@ func (e *Engine) endings(en *entry, do lifecycle.Effects, why cause) {
 	}
 	if do.Has(lifecycle.Sever) {
 		en.epoch++
+		e.severFormer(en)
 	}
 	if do&(lifecycle.Forget|lifecycle.FailOpeners|lifecycle.ParkOpeners|lifecycle.Reload) != 0 {
 		e.cutOpening(en)
@@ -123,8 +125,14 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 			b.bury(old)
 		}
 	}
+	if do.Has(lifecycle.Rebind) {
+		why.beside.rebind(r, why.found, e.cfg.Now())
+	}
 	en.record = r
 	b.change(en)
+	if do.Has(lifecycle.Rebind) {
+		e.rebound(en, old)
+	}
 }
 
 // nextRecord is a copy of the record, as the state now wants it stored.
@@ -168,6 +176,8 @@ func (e *Engine) callers(en *entry, do lifecycle.Effects, why cause) {
 		e.wait(en, c, inParked)
 	case do.Has(lifecycle.Join):
 		e.wait(en, c, inJoined)
+	case do.Has(lifecycle.Await):
+		e.wait(en, c, inBeside)
 	case do.Has(lifecycle.Open):
 		en.add(c, inOpeners)
 		e.open(en)
@@ -180,6 +190,8 @@ func (e *Engine) callers(en *entry, do lifecycle.Effects, why cause) {
 	switch {
 	case do.Has(lifecycle.Start):
 		e.start(en, c)
+	case do.Has(lifecycle.StartBeside):
+		e.startBeside(en, c)
 	case do&(lifecycle.Watch|lifecycle.Park) != 0 && en.deferred:
 		e.start(en, c)
 	case do&(lifecycle.Watch|lifecycle.Park) != 0:
@@ -228,6 +240,12 @@ func (e *Engine) answers(en *entry, do lifecycle.Effects, why cause) {
 	if do.Has(lifecycle.FailWatchers) {
 		e.answerAll(en, inWatchers, e.reason(en, why))
 	}
+	if do.Has(lifecycle.ReplyBeside) {
+		e.answerAll(en, inBeside, nil)
+	}
+	if do.Has(lifecycle.FailBeside) {
+		e.answerAll(en, inBeside, e.reason(en, why))
+	}
 	if do.Has(lifecycle.ReplyGone) {
 		e.answerAll(en, inJoined, nil)
 	}
@@ -274,6 +292,8 @@ func (e *Engine) reason(en *entry, why cause) error {
 		return shard.ErrDestroying
 	case why.err != nil:
 		return why.err
+	case en.machine.Work == lifecycle.Index && en.machine.State != shard.Destroying:
+		return shard.ErrBusy // work beside has made way for the shard's own
 	default:
 		return shard.ErrDestroying
 	}
@@ -295,6 +315,8 @@ func (e *Engine) refusal(en *entry, c *Call) error {
 		return shard.ErrDestroying
 	case c.op == shard.OpAcquire && (state == shard.Errored || state == shard.Draining):
 		return e.failed(en.record.Failure)
+	case c.beside != nil:
+		return shard.ErrBusy
 	case state == shard.Serving, state == shard.Draining:
 		return shard.ErrHeld
 	default:

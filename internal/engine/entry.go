@@ -27,6 +27,8 @@ type entry struct {
 	waiting [places]callList
 	urgent  int // how many of those who wait are in the foreground
 
+	former []index.ID // of earlier revisions that may still be held
+
 	opening  *opening
 	indexing *indexing
 	deferred bool // the intent is on disk, and the work is not in memory

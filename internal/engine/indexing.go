@@ -34,8 +34,9 @@ type indexing struct {
 	done    atomic.Int64 // bytes read
 	total   atomic.Int64 // bytes to read; -1 while unknown
 
-	found *found
-	err   error
+	beside *beside // nil: the indexing of the shard itself
+	found  *found
+	err    error
 }
 
 // found is what an indexing found.
@@ -43,8 +44,8 @@ type found struct {
 	result  car.Result
 	stats   index.Stats
 	source  mount.Stat
-	id      index.ID
-	settled bool // a layer holds it already
+	id      index.ID // 0: it made no index
+	settled bool     // a layer holds it already
 	verify  bool
 }
 
@@ -98,12 +99,15 @@ func (w *indexing) finish(e *Engine) {
 	switch {
 	case en.indexing != w:
 		e.event(en, lifecycle.Stale, why)
+	case w.err != nil && e.shut.Load():
+		// Not a failure of the shard: the intent stays, the next start goes on.
+		en.indexing = nil
+	case w.beside != nil:
+		en.indexing = nil
+		e.besideEnded(en, w.beside, why)
 	case w.err == nil:
 		en.indexing = nil
 		e.event(en, lifecycle.Indexed, why)
-	case e.shut.Load():
-		// Not a failure of the shard: the intent stays, the next start goes on.
-		en.indexing = nil
 	default:
 		en.indexing = nil
 		ev := lifecycle.Failed
@@ -119,7 +123,7 @@ func (w *indexing) finish(e *Engine) {
 
 // abandon removes an index that came too late to be named.
 func (w *indexing) abandon(e *Engine) {
-	if w.found == nil {
+	if w.found == nil || w.found.id == 0 {
 		return
 	}
 	if err := e.inverted.Drop(w.found.id); err != nil {
@@ -130,7 +134,7 @@ func (w *indexing) abandon(e *Engine) {
 
 // discard gets rid of an index that nobody wants any more.
 func (e *Engine) discard(f *found) {
-	if f == nil {
+	if f == nil || f.id == 0 {
 		return
 	}
 	if e.loop.broken == nil {
@@ -149,6 +153,9 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 			f, err = nil, fail(key, shard.OpIndex, fmt.Errorf("%w: panic: %v", shard.ErrSource, r))
 		}
 	}()
+	if w.beside != nil && w.beside.op == shard.OpRemount {
+		return e.compare(w, g)
+	}
 	m, err := e.mount(w.record.URL, g)
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
@@ -191,14 +198,8 @@ func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, size int64, b *index
 		return car.Result{}, fail(w.record.Key, shard.OpFetch, sourceError(err))
 	}
 	defer src.Close()
-	moved := w.watched(e)
 	res, err := car.Scan(w.ctx, src, car.Options{
-		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: size,
-		Progress: func(done int64) {
-			if !g.lost() { // its end is told already
-				moved(done)
-			}
-		},
+		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: size, Progress: w.told(e, g),
 	}, func(s *car.Section) error {
 		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
 	})
@@ -206,6 +207,16 @@ func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, size int64, b *index
 		return res, fail(w.record.Key, shard.OpIndex, err)
 	}
 	return res, nil
+}
+
+// told is [indexing.watched] until the end of the work is told.
+func (w *indexing) told(e *Engine, g *guard) func(done int64) {
+	moved := w.watched(e)
+	return func(done int64) {
+		if !g.lost() {
+			moved(done)
+		}
+	}
 }
 
 // write puts the index on disk and into the inverted index.

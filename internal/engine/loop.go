@@ -273,6 +273,9 @@ func (e *Engine) settle(c *Call, o Outcome) {
 // settleDown forgets an entry about which nothing is to be remembered, and
 // lets one that may be forgotten wait for that.
 func (e *Engine) settleDown(en *entry) {
+	if en.machine.Holders == 0 {
+		en.former = nil
+	}
 	if en.busy() || en.changed > e.loop.commits { // not before it is on disk: it would be read as it was
 		e.loop.idle.remove(en)
 		return

@@ -169,20 +169,7 @@ func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 	if err != nil {
 		return nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: %w", shard.ErrSource, err))
 	}
-	h, err = local.Open(o.ctx, local.Spec{
-		Key:       r.Key,
-		ID:        r.Index.ID,
-		Mount:     m,
-		Source:    mount.Stat{Size: r.Bytes, Version: r.SourceVersion, ModTime: r.SourceTime},
-		Payload:   r.Payload,
-		Roots:     r.Roots,
-		RootCount: r.RootCount,
-		Limits:    e.cfg.Limits,
-		Count:     e.cfg.Watch.Read,
-		OpenIndex: func(ctx context.Context) (local.IndexFile, error) {
-			return e.openRecorded(ctx, r.Index)
-		},
-	})
+	h, err = local.Open(o.ctx, e.spec(r, m))
 	if err != nil {
 		return nil, fail(r.Key, shard.OpAcquire, err)
 	}
@@ -193,6 +180,25 @@ func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 		}
 	}
 	return h, nil
+}
+
+// spec is what is known of a shard that is to be opened at m.
+func (e *Engine) spec(r *catalog.Record, m mount.Mount) local.Spec {
+	return local.Spec{
+		Key:       r.Key,
+		ID:        r.Index.ID,
+		URL:       r.URL,
+		Mount:     m,
+		Source:    mount.Stat{Size: r.Bytes, Version: r.SourceVersion, ModTime: r.SourceTime},
+		Payload:   r.Payload,
+		Roots:     r.Roots,
+		RootCount: r.RootCount,
+		Limits:    e.cfg.Limits,
+		Count:     e.cfg.Watch.Read,
+		OpenIndex: func(ctx context.Context) (local.IndexFile, error) {
+			return e.openRecorded(ctx, r.Index)
+		},
+	}
 }
 
 // openRecorded opens an index and holds it against what the catalogue says.
@@ -241,19 +247,24 @@ func multihashes(ix index.Index) iter.Seq2[multihash.Multihash, error] {
 }
 
 // local reports whether the bytes of a shard lie on this machine.
-func (e *Engine) local(en *entry) (is bool) {
-	defer func() {
-		if recover() != nil {
-			is = false
-		}
-	}()
+func (e *Engine) local(en *entry) bool {
 	if id := en.id(); id != 0 {
 		if h, ok := e.cache.Lookup(id); ok {
 			defer h.Unpin()
 			return h.Local()
 		}
 	}
-	m, err := e.cfg.Mounts.Open(en.record.URL)
+	return e.near(en.record.URL)
+}
+
+// near reports whether the mount of a URL is one of this machine.
+func (e *Engine) near(url string) (is bool) {
+	defer func() {
+		if recover() != nil {
+			is = false
+		}
+	}()
+	m, err := e.cfg.Mounts.Open(url)
 	if err != nil {
 		return false
 	}

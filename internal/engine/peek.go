@@ -49,7 +49,7 @@ func (p *peek) look(e *Engine) {
 }
 
 func (w *indexing) progress(now time.Time) *shard.Progress {
-	p := &shard.Progress{Op: shard.OpIndex, Done: w.done.Load(), Total: w.total.Load(), Started: w.started}
+	p := &shard.Progress{Op: w.op(), Done: w.done.Load(), Total: w.total.Load(), Started: w.started}
 	if s := now.Sub(w.started).Seconds(); s > 0 && !w.started.IsZero() {
 		p.Rate = float64(p.Done) / s
 	}

@@ -85,13 +85,14 @@ type loss struct {
 	node node
 	key  shard.Key
 	id   index.ID
+	url  string // where it was opened; "": it does not matter
 	err  error
 }
 
 // Lost tells the loop that the shard of an open handle is not what was
 // indexed. Its holders may finish; it is indexed again.
 func (e *Engine) Lost(h *local.Handle, err error) {
-	w := &loss{key: h.Key(), id: h.ID(), err: err}
+	w := &loss{key: h.Key(), id: h.ID(), url: h.URL(), err: err}
 	w.node.what, w.node.of = whatDone, w
 	if e.enter() {
 		e.box.complete(&w.node)
@@ -108,6 +109,9 @@ func (w *loss) finish(e *Engine) {
 	defer e.settleDown(en)
 	if en.id() != w.id || e.loop.broken != nil {
 		return
+	}
+	if w.url != "" && w.url != en.record.URL {
+		return // it lies elsewhere by now
 	}
 	if s := en.machine.State; s != shard.Available && s != shard.Serving {
 		return

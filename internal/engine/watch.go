@@ -193,14 +193,14 @@ func (w *indexing) ended(e *Engine) {
 			f(key, fault)
 		}
 	}
-	op := string(shard.OpIndex)
+	op := string(w.op())
 	switch {
 	case w.err == nil:
 		if e.cfg.Log.Enabled(e.work, slog.LevelDebug) {
 			e.cfg.Log.Debug("work ended", "key", string(key), "op", op, "seconds", took.Seconds())
 		}
 	case !errors.Is(w.err, context.Canceled):
-		e.cfg.Log.Warn("a shard could not be indexed", "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
+		e.cfg.Log.Warn(w.failure(), "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
 	}
 }
 

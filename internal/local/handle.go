@@ -39,6 +39,7 @@ type Handle struct {
 
 	key     shard.Key
 	id      index.ID
+	url     string
 	payload shard.Extent
 	roots   []cid.Cid
 	limits  car.Limits
@@ -64,6 +65,9 @@ func (h *Handle) Key() shard.Key { return h.key }
 
 // ID returns the number of the indexing that h was opened for.
 func (h *Handle) ID() index.ID { return h.id }
+
+// URL returns where the shard lay, by its record, when h was opened.
+func (h *Handle) URL() string { return h.url }
 
 // Roots returns all roots in the CAR's header. The caller must not change them.
 func (h *Handle) Roots() []cid.Cid { return h.roots }

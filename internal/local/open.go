@@ -27,6 +27,7 @@ type IndexFile interface {
 type Spec struct {
 	Key   shard.Key
 	ID    index.ID
+	URL   string // of the shard, as its record has it; see [Handle.URL]
 	Mount mount.Mount
 
 	// Source is how the source was when it was indexed. What is zero in it
@@ -95,7 +96,7 @@ func Open(ctx context.Context, spec Spec) (*Handle, error) {
 		}
 	}
 	h := &Handle{
-		key: spec.Key, id: spec.ID, payload: spec.Payload,
+		key: spec.Key, id: spec.ID, url: spec.URL, payload: spec.Payload,
 		roots: roots, limits: spec.Limits, source: src, index: idx, count: spec.Count,
 	}
 	if doubt != nil {
