@@ -9,7 +9,6 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/dagstore/dagstore/index"
-	"github.com/dagstore/dagstore/internal/blocks"
 	"github.com/dagstore/dagstore/internal/engine"
 	"github.com/dagstore/dagstore/internal/local"
 	"github.com/dagstore/dagstore/shard"
@@ -40,11 +39,7 @@ func (a *Accessor) Index() index.Index { return heldIndex{a} }
 // Blockstore reads the blocks of this shard alone, until Close. It does not
 // need closing.
 func (a *Accessor) Blockstore() *Blockstore {
-	return &Blockstore{
-		reader: blocks.NewOf(a.hold.Handle(), a.store.blocks),
-		usable: a.usable,
-		keys:   a.allKeys,
-	}
+	return &Blockstore{reader: a.store.reader.Of(a.hold.Handle()), store: a.store, one: a}
 }
 
 // CAR reads the source as it is: CARv1 or CARv2. Its bytes are not checked

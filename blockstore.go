@@ -29,24 +29,35 @@ import (
 // ipld/format.ErrNotFound. Identity CIDs are answered from themselves.
 type Blockstore struct {
 	_      noCopy
-	reader *blocks.Reader
+	reader blocks.Reader
 	opts   blocks.Options
-	usable func() error // why it cannot be used any more
-	keys   keySource
+	store  *Store
+	one    *Accessor // the only shard, if not nil
 }
-
-// A keySource yields every multihash of the shards that a Blockstore is over.
-type keySource func(ctx context.Context) iter.Seq2[multihash.Multihash, error]
 
 // Blockstore reads from all shards, as they come and go. opts may be nil.
 func (s *Store) Blockstore(opts *BlockstoreOptions) *Blockstore {
-	b := &Blockstore{reader: s.reader, usable: s.usable}
+	b := &Blockstore{reader: *s.reader, store: s}
 	if opts != nil {
 		b.opts = opts.blocks()
 	}
-	only := b.opts.Only
-	b.keys = func(ctx context.Context) iter.Seq2[multihash.Multihash, error] { return s.allKeys(ctx, only) }
 	return b
+}
+
+// usable returns why b cannot be used any more, if so.
+func (b *Blockstore) usable() error {
+	if b.one != nil {
+		return b.one.usable()
+	}
+	return b.store.usable()
+}
+
+// keys yields every multihash of the shards that b is over.
+func (b *Blockstore) keys(ctx context.Context) iter.Seq2[multihash.Multihash, error] {
+	if b.one != nil {
+		return b.one.allKeys(ctx)
+	}
+	return b.store.allKeys(ctx, b.opts.Only)
 }
 
 func (s *Store) usable() error {

@@ -98,7 +98,7 @@ func (s *Store) RegisterShard(ctx context.Context, key shard.Key, m mount.Mount,
 // be reached for a shard that is indexed fails this call alone: the shard
 // stays available.
 func (s *Store) AcquireShard(ctx context.Context, key shard.Key, out chan<- ShardResult, opts *AcquireOptions) error {
-	return s.engine.Submit(acquire(ctx, key, opts, s.sink(out)))
+	return s.engine.Submit(engine.NewAcquire(ctx, key, opts.engine(), s.sink(out)))
 }
 
 // RecoverShard reads and indexes a failed shard again, or joins the work if
@@ -133,11 +133,11 @@ func (s *Store) Register(ctx context.Context, key shard.Key, m mount.Mount, opts
 // Acquire is [Store.AcquireShard] that waits for its result. The caller closes
 // the Accessor. If ctx ends meanwhile nothing is held.
 func (s *Store) Acquire(ctx context.Context, key shard.Key, opts *AcquireOptions) (*Accessor, error) {
-	o, err := s.engine.Wait(acquire(ctx, key, opts, nil))
+	hold, err := s.engine.Acquire(ctx, key, opts.engine())
 	if err != nil {
 		return nil, err
 	}
-	return newAccessor(s, o.Hold), nil
+	return newAccessor(s, hold), nil
 }
 
 // Recover is [Store.RecoverShard] that waits for its result.
@@ -219,12 +219,11 @@ func (s *Store) lasting(m mount.Mount) (url string, err error) {
 	return url, nil
 }
 
-func acquire(ctx context.Context, key shard.Key, opts *AcquireOptions, out engine.Sink) *engine.Call {
-	var o engine.AcquireOptions
-	if opts != nil {
-		o.Near, o.Background = opts.LocalOnly, opts.Background
+func (o *AcquireOptions) engine() engine.AcquireOptions {
+	if o == nil {
+		return engine.AcquireOptions{}
 	}
-	return engine.NewAcquire(ctx, key, o, out)
+	return engine.AcquireOptions{Near: o.LocalOnly, Background: o.Background}
 }
 
 func recovery(ctx context.Context, key shard.Key, opts *RecoverOptions, out engine.Sink) *engine.Call {

@@ -24,7 +24,6 @@ type Store struct {
 	cfg    Config
 	parts  *parts
 	engine *engine.Engine
-	blocks blocks.Config
 	reader *blocks.Reader
 	faults faults
 	gauge  spaceGauge

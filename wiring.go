@@ -203,8 +203,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		s.observer.close(eventGrace)
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
-	s.blocks = s.blocksConfig()
-	s.reader = blocks.New(s.blocks)
+	s.reader = blocks.New(s.blocksConfig())
 	if err := s.offerMetrics(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

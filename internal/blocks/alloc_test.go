@@ -21,7 +21,7 @@ func TestGetAllocates(t *testing.T) {
 		yield(ids[0])
 		return nil
 	}
-	one, all := NewOf(s.hold(sh), Config{}), New(cfg)
+	one, all := readerOf(s.hold(sh), Config{}), New(cfg)
 	ctx, c := t.Context(), blocks[5].CID
 	f := func([]byte) error { return nil }
 	for name, m := range map[string]struct {

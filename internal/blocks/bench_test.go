@@ -62,7 +62,7 @@ func BenchmarkGet(b *testing.B) {
 	for _, r := range []struct {
 		name string
 		r    *Reader
-	}{{"one", NewOf(h, cfg)}, {"all", New(cfg)}} {
+	}{{"one", readerOf(h, cfg)}, {"all", New(cfg)}} {
 		for _, o := range []struct {
 			name string
 			opts Options
@@ -78,7 +78,7 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 	b.Run("one/view", func(b *testing.B) {
-		r := NewOf(h, cfg)
+		r := readerOf(h, cfg)
 		f := func([]byte) error { return nil }
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

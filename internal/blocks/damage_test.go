@@ -32,7 +32,7 @@ func TestR7DamagedBytesNeverReachACaller(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer file.Close()
-			readers := []*Reader{s.reader(), NewOf(s.hold(sh), s.config())}
+			readers := []*Reader{s.reader(), readerOf(s.hold(sh), s.config())}
 			for i, b := range blocks {
 				from := sh.payload.Offset + sh.index.pos[string(b.CID.Hash())][0].Offset
 				to := sh.payload.Offset + sh.payload.Size
@@ -181,7 +181,7 @@ func TestATruncatedFileIsAChangedSource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, 10)
 			sh, path := s.addFile(f.car, f.bare)
-			r := NewOf(s.hold(sh), s.config())
+			r := readerOf(s.hold(sh), s.config())
 			if err := os.Truncate(path, int64(len(f.car)/2)); err != nil {
 				t.Fatal(err)
 			}
@@ -312,7 +312,7 @@ func TestADamagedIndex(t *testing.T) {
 	sh := s.add(data, false)
 	sh.index.err = index.ErrDamaged
 	c := cartest.RandomBlock(1, 1, 50).CID
-	r := NewOf(s.hold(sh), s.config())
+	r := readerOf(s.hold(sh), s.config())
 	_, getErr := r.Get(t.Context(), c, Options{})
 	_, hasErr := r.Has(t.Context(), c, Options{})
 	locErr := r.Locate(t.Context(), c.Hash(), func(shard.Location) bool { return true })

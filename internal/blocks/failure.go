@@ -51,7 +51,7 @@ func (l *lookup) failOpen(key shard.Key, err error) {
 // shard that was destroyed under us is not missed among many.
 func (l *lookup) fail(h *local.Handle, err error) {
 	var fault *shard.Fault
-	switch cfg := &l.r.cfg; {
+	switch cfg := l.r.cfg; {
 	case errors.As(err, &fault):
 		if cfg.Fault != nil {
 			cfg.Fault(h, fault)

@@ -336,3 +336,9 @@ func wantFault(tb testing.TB, err error, key shard.Key, kind shard.FaultKind, of
 		tb.Fatalf("%v; want %v at offset %d of %q", err, kind, offset, key)
 	}
 }
+
+// readerOf is a reader over one shard.
+func readerOf(h *local.Handle, cfg Config) *Reader {
+	r := New(cfg).Of(h)
+	return &r
+}

@@ -80,7 +80,7 @@ func TestForceWhileReadsAreInProgress(t *testing.T) {
 		other, _ := s.addFile(cartest.V1(nil, blocks), false)
 		h := s.hold(sh)
 		s.hold(other)
-		one, all := NewOf(h, s.config()), s.reader()
+		one, all := readerOf(h, s.config()), s.reader()
 		var wg sync.WaitGroup
 		var destroyed atomic.Int64
 		for g := range 16 {
@@ -122,7 +122,7 @@ func TestReadsAfterTheCacheIsClosed(t *testing.T) {
 	s := newStore(t, 10)
 	blocks := cartest.Random(1, 5, 30)
 	sh := s.add(cartest.V1(nil, blocks), false)
-	one := NewOf(s.hold(sh), Config{})
+	one := readerOf(s.hold(sh), Config{})
 	s.cache.Close()
 	for name, r := range map[string]*Reader{"one": one, "all": s.reader()} {
 		if _, err := r.Get(t.Context(), blocks[0].CID, Options{}); !errors.Is(err, local.ErrClosed) {

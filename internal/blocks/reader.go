@@ -77,17 +77,18 @@ type Candidate struct {
 // thing that went wrong, which wraps a [*shard.Error], after all other places
 // have been tried in vain; or ctx's, as soon as that ends.
 type Reader struct {
-	cfg Config
+	cfg *Config
 	one *local.Handle // the only shard, if not nil
 }
 
 // New makes a reader over all shards. Candidates and Open must be set.
-func New(cfg Config) *Reader { return &Reader{cfg: cfg} }
+func New(cfg Config) *Reader { return &Reader{cfg: &cfg} }
 
-// NewOf makes a reader over the shard that h is open for. It pins h for each
-// read; when that cannot be, the read gives what [local.Handle.Err] says,
-// wrapped in a [*shard.Error]. Only Read, Fault and Lost of cfg are used.
-func NewOf(h *local.Handle, cfg Config) *Reader { return &Reader{cfg: cfg, one: h} }
+// Of returns a reader like r over the one shard that h is open for. It pins h
+// for each read; when that cannot be, the read gives what [local.Handle.Err]
+// says, wrapped in a [*shard.Error]. Of the configuration it uses Read, Fault and Lost.
+// It is a value of two words, so that one for each hold costs nothing.
+func (r *Reader) Of(h *local.Handle) Reader { return Reader{cfg: r.cfg, one: h} }
 
 // Get returns the bytes of c. They are the caller's.
 func (r *Reader) Get(ctx context.Context, c cid.Cid, opts Options) ([]byte, error) {

@@ -49,7 +49,7 @@ func TestEveryBlockInEveryForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, 10)
 			sh := s.add(f.car, f.bare)
-			all, one := s.reader(), NewOf(s.hold(sh), s.config())
+			all, one := s.reader(), readerOf(s.hold(sh), s.config())
 			for _, r := range []*Reader{all, one} {
 				for _, b := range blocks {
 					for _, opts := range []Options{{}, {Unchecked: true}, {LocalOnly: true}} {
@@ -104,7 +104,7 @@ func TestWhatNobodyHasIsNotFound(t *testing.T) {
 	s := newStore(t, 10)
 	sh := s.add(cartest.RandomV1(1, 3, 50), false)
 	absent := cartest.RandomBlock(2, 0, 50).CID
-	for name, r := range map[string]*Reader{"all": s.reader(), "one": NewOf(s.hold(sh), Config{})} {
+	for name, r := range map[string]*Reader{"all": s.reader(), "one": readerOf(s.hold(sh), Config{})} {
 		for _, c := range []cid.Cid{absent, cid.Undef} {
 			_, err := readEveryWay(t, r, c, Options{})
 			var nf format.ErrNotFound
@@ -178,7 +178,7 @@ func TestOnlyAndPrefer(t *testing.T) {
 	if _, err := s.reader().Get(t.Context(), c, none); !format.IsNotFound(err) {
 		t.Fatalf("a shard was read that is excluded: %v", err)
 	}
-	if _, err := NewOf(s.hold(second), Config{}).Get(t.Context(), c, none); !format.IsNotFound(err) {
+	if _, err := readerOf(s.hold(second), Config{}).Get(t.Context(), c, none); !format.IsNotFound(err) {
 		t.Fatalf("the one shard was read although it is excluded: %v", err)
 	}
 
@@ -243,7 +243,7 @@ func TestLocalOnlyReachesNoSource(t *testing.T) {
 	sh := s.addMount(far, data, false)
 	h := s.hold(sh)
 	c := cartest.RandomBlock(1, 1, 50).CID
-	for _, r := range []*Reader{s.reader(), NewOf(h, Config{})} {
+	for _, r := range []*Reader{s.reader(), readerOf(h, Config{})} {
 		if _, err := r.Get(t.Context(), c, Options{LocalOnly: true}); !errors.Is(err, shard.ErrRemote) {
 			t.Fatal(err)
 		}
@@ -310,7 +310,7 @@ func TestLocatePinsNothingWhileTheCallerRuns(t *testing.T) {
 		s.hold(s.add(data, false))
 		r := s.reader()
 		if form == "one" {
-			r = NewOf(s.hold(sh), s.config())
+			r = readerOf(s.hold(sh), s.config())
 		}
 		n := 0
 		err := r.Locate(t.Context(), cartest.RandomBlock(1, 1, 50).CID.Hash(), func(shard.Location) bool {

@@ -142,7 +142,7 @@ func checkReal(t *testing.T, path string, bare bool) {
 		return // a bad one, as some of them are meant to be
 	}
 	want := blocksOf(t, path)
-	r := NewOf(h, Config{})
+	r := readerOf(h, Config{})
 	for c, data := range want {
 		got, err := r.Get(t.Context(), c, Options{})
 		size, sizeErr := r.Size(t.Context(), c, Options{})
@@ -190,7 +190,7 @@ func TestADamagedIndexFile(t *testing.T) {
 			refused++
 			continue
 		}
-		r := NewOf(openOver(t, path, x), Config{})
+		r := readerOf(openOver(t, path, x), Config{})
 		for i := 0; i < len(blocks); i += 7 {
 			got, err := r.Get(t.Context(), blocks[i].CID, Options{})
 			switch {

@@ -101,8 +101,16 @@ type AcquireOptions struct {
 
 // NewAcquire asks for a hold on key.
 func NewAcquire(ctx context.Context, key shard.Key, o AcquireOptions, sink Sink) *Call {
-	return &Call{
-		op: shard.OpAcquire, event: lifecycle.Acquire, key: key, ctx: ctx, sink: sink,
+	c := &Call{}
+	c.acquire(ctx, key, o)
+	c.sink = sink
+	return c
+}
+
+// acquire makes c, whatever it was, ask for a hold on key.
+func (c *Call) acquire(ctx context.Context, key shard.Key, o AcquireOptions) {
+	*c = Call{
+		op: shard.OpAcquire, event: lifecycle.Acquire, key: key, ctx: ctx,
 		near: o.Near, ready: o.Ready, background: o.Background,
 	}
 }

@@ -53,16 +53,17 @@ const (
 // An Engine runs the life of all shards of one store. Its methods may be
 // called by any number of goroutines at once.
 type Engine struct {
-	cfg      Config
-	box      mailbox
-	results  outlets
-	cache    *local.Cache
-	inverted *layers.Inverted
-	ids      ids
-	exists   filter
-	memory   *memory
-	counts   counts
-	gauges   gauges
+	cfg        Config
+	box        mailbox
+	results    outlets
+	acquirings sync.Pool // of *acquiring
+	cache      *local.Cache
+	inverted   *layers.Inverted
+	ids        ids
+	exists     filter
+	memory     *memory
+	counts     counts
+	gauges     gauges
 
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop

@@ -191,8 +191,9 @@ func (e *Engine) call(en *entry, c *Call) {
 	if ev == lifecycle.Acquire && !c.ready && en.machine.State == shard.Errored && e.cfg.Retry.OnAcquire && e.due(en.record.Failure) {
 		ev = lifecycle.AcquireRetry
 	}
+	token := c.token // asked now: an acquire that is answered may be another's call already
 	e.event(en, ev, cause{call: c, revise: c.revise})
-	if c.token {
+	if token {
 		if en.dirty {
 			e.loop.gather.tokens++
 			c.token = false // freed with the batch
@@ -267,6 +268,10 @@ func (e *Engine) settle(c *Call, o Outcome) {
 		return
 	}
 	e.answered(c, o.Err)
+	if out, ok := c.sink.(once); ok {
+		out <- o // has room: this is all that it is for
+		return
+	}
 	e.results.deliver(c.ctx, c.sink, o)
 }
 
