@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
@@ -30,6 +31,7 @@ type Config struct {
 
 	Logger  *slog.Logger          // default: discards
 	Metrics prometheus.Registerer // default: none; docs/metrics.md lists what is registered until Close
+	Traces  trace.TracerProvider  // default: none
 	Events  Events                // default: nobody is told
 }
 
@@ -151,4 +153,12 @@ func limit[T int | int64](errs *[]error, name string, field *T, def, most T) {
 		*field = most
 	}
 	number(errs, name, field, def, 1)
+}
+
+// tracer makes the spans; nil if nobody wants any.
+func (c *Config) tracer() trace.Tracer {
+	if c.Traces == nil {
+		return nil
+	}
+	return c.Traces.Tracer("github.com/dagstore/dagstore")
 }

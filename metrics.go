@@ -30,7 +30,7 @@ func measured(w *engine.Watcher, m *metrics.Set) {
 	w.Read = func(bytes int) { m.Add(metrics.ReadBytes, float64(bytes)) }
 	events := w.Work
 	w.Work = func(e engine.Work) {
-		if e.Phase == engine.Ended {
+		if e.Phase == engine.Ended && e.Progress.Op != shard.OpRemount { // which compares, and indexes nothing
 			m.Observe(metrics.Index, e.Took.Seconds(), ended(e.Err))
 			m.Add(metrics.IndexedBytes, float64(e.Progress.Done))
 		}

@@ -198,6 +198,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Log:      c.Logger,
 		Now:      time.Now,
 		Watch:    s.watcher(),
+		Tracer:   c.tracer(),
 	})
 	if err != nil {
 		s.observer.close(eventGrace)

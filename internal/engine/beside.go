@@ -74,6 +74,7 @@ func (e *Engine) startBeside(en *entry, c *Call) {
 	c.beside.give(&r)
 	w := e.newIndexing(en)
 	w.record, w.beside = &r, c.beside
+	w.line.descend(c)
 	w.ticket.host = hostOf(r.URL)
 	if !e.near(r.URL) {
 		w.kind = remote

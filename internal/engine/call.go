@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
 	"github.com/dagstore/dagstore/internal/local"
@@ -55,6 +57,7 @@ type Call struct {
 	near    bool                       // Acquire: only if it reaches no source
 	token   bool                       // holds a commit token
 	begun   time.Time                  // when it was submitted; zero if nobody wants to know
+	span    trace.Span                 // nil without a tracer
 
 	background bool // work for it alone goes after all that is not
 	revives    bool // Recover: only if the shard has failed and its wait is over
@@ -152,6 +155,14 @@ func (e *Engine) Submit(c *Call) error {
 		return fail(c.key, c.op, err)
 	}
 	e.asked(c)
+	err := e.submit(c)
+	if err != nil {
+		e.answered(c, err)
+	}
+	return err
+}
+
+func (e *Engine) submit(c *Call) error {
 	if c.persists() {
 		if err := e.take(c, e.tokens); err != nil {
 			return err

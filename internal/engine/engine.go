@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car"
 	"github.com/dagstore/dagstore/internal/catalog"
@@ -17,7 +19,8 @@ import (
 	"github.com/dagstore/dagstore/mount"
 )
 
-// Config is what an engine works with. Every field but Watch must be set.
+// Config is what an engine works with. Every field but Watch and
+// Tracer must be set.
 type Config struct {
 	Catalog  catalog.Catalog
 	Segments segment.Place
@@ -40,9 +43,10 @@ type Config struct {
 	Closed   error // what calls get once the engine is closed
 	ReadOnly error // what calls that write get once a commit has failed
 
-	Log   *slog.Logger
-	Now   func() time.Time
-	Watch Watcher
+	Log    *slog.Logger
+	Now    func() time.Time
+	Watch  Watcher
+	Tracer trace.Tracer
 }
 
 const (

@@ -29,6 +29,7 @@ type indexing struct {
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
 	cancel context.CancelCauseFunc
+	line   lineage
 
 	started time.Time
 	done    atomic.Int64 // bytes read
@@ -123,6 +124,7 @@ func (w *indexing) finish(e *Engine) {
 
 // abandon removes an index that came too late to be named.
 func (w *indexing) abandon(e *Engine) {
+	w.line.end(context.Canceled)
 	if w.found == nil || w.found.id == 0 {
 		return
 	}
@@ -156,6 +158,8 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	if w.beside != nil && w.beside.op == shard.OpRemount {
 		return e.compare(w, g)
 	}
+	fetched := e.fetching(w.ctx)
+	defer func() { fetched(err) }()
 	m, err := e.mount(w.record.URL, g)
 	if err != nil {
 		return nil, fail(key, shard.OpFetch, sourceError(err))
@@ -171,6 +175,7 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 		return nil, elsewhere{slow}
 	}
 	w.total.Store(st.Size)
+	fetched(nil)
 	bytes := e.memory.take(wantedMemory(st.Size))
 	defer e.memory.give(bytes)
 	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})

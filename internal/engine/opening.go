@@ -30,6 +30,7 @@ type opening struct {
 	handle *local.Handle
 	err    error
 
+	line    lineage
 	started time.Time
 	took    time.Duration
 }
@@ -43,6 +44,7 @@ func (e *Engine) open(en *entry) {
 	}
 	if en.opening != nil {
 		e.watchOpeners(en)
+		en.opening.line.join(en.waiting[inOpeners].last)
 		if en.urgent > 0 {
 			e.loop.opens.promote(&en.opening.ticket)
 		}
@@ -53,6 +55,7 @@ func (e *Engine) open(en *entry) {
 	o.node.what, o.node.of = whatDone, o
 	o.ticket.work, o.ticket.host = o, hostOf(en.record.URL)
 	en.opening = o
+	o.line.descend(en.waiting[inOpeners].last)
 	e.watchOpeners(en)
 	c := foreground
 	if en.urgent == 0 {
@@ -76,6 +79,7 @@ func (e *Engine) startOpening() {
 			return
 		}
 		o.started = e.cfg.Now()
+		o.ctx = o.line.begin(o.ctx, e.cfg.Tracer, "dagstore.open", o.record.Key, o.record.URL)
 		do(e, task[*local.Handle]{
 			ctx: o.ctx, cancel: o.cancel,
 			do: func(g *guard) (*local.Handle, error) { return e.openShard(o, g) },
@@ -113,6 +117,7 @@ func (e *Engine) cutOpening(en *entry) {
 // finish is the end of an opening.
 func (o *opening) finish(e *Engine) {
 	e.loop.opens.done()
+	o.line.end(o.err)
 	if f := e.cfg.Watch.Opening; f != nil {
 		f(o.record.Key, o.took, o.err)
 	}
@@ -151,6 +156,7 @@ func (o *opening) finish(e *Engine) {
 }
 
 func (o *opening) abandon(*Engine) {
+	o.line.end(context.Canceled)
 	if o.handle != nil {
 		o.handle.Drop()
 	}

@@ -157,6 +157,7 @@ func (w *indexing) began(e *Engine) {
 		return
 	}
 	w.started = e.cfg.Now()
+	w.ctx = w.line.begin(w.ctx, e.cfg.Tracer, w.spanName(), w.record.Key, w.record.URL)
 	if f := e.cfg.Watch.Work; f != nil {
 		f(Work{Key: w.record.Key, Phase: Began, Progress: *w.progress(w.started)})
 	}
@@ -183,6 +184,7 @@ func (w *indexing) ended(e *Engine) {
 	if w.started.IsZero() {
 		return
 	}
+	w.line.end(w.err)
 	key, now := w.record.Key, e.cfg.Now()
 	took := now.Sub(w.started)
 	if f := e.cfg.Watch.Work; f != nil {
@@ -217,11 +219,16 @@ func (e *Engine) answered(c *Call, err error) {
 	if f := e.cfg.Watch.Call; f != nil {
 		f(c.op, e.cfg.Now().Sub(c.begun), err)
 	}
+	if c.span != nil {
+		endSpan(c.span, err)
+	}
 }
 
-// asked remembers when a call came, if somebody wants to know.
+// asked remembers when a call came, and starts its span, if somebody wants to
+// know.
 func (e *Engine) asked(c *Call) {
 	if e.cfg.Watch.Call != nil {
 		c.begun = e.cfg.Now()
 	}
+	e.trace(c)
 }

@@ -48,6 +48,7 @@ func (e *Engine) start(en *entry, c *Call) {
 	}
 	en.deferred = false
 	w := e.newIndexing(en)
+	w.line.descend(en.ancestor(c))
 	if !e.local(en) {
 		w.kind = remote
 	}
@@ -64,8 +65,12 @@ func (w *indexing) wait(e *Engine) {
 	e.loop.sources[w.kind].add(&w.ticket, w.class)
 }
 
-// hasten brings work to the foreground, for a caller who waits there.
+// hasten has a caller who waits join the work, and brings it to the foreground
+// if the caller waits there.
 func (e *Engine) hasten(en *entry, c *Call) {
+	if en.indexing != nil && c != nil {
+		en.indexing.line.join(c)
+	}
 	if c == nil || c.background {
 		return
 	}
