@@ -14,7 +14,7 @@ type RegisterOptions struct {
 	Discard bool              // if the CAR proves bad, destroy the shard instead of keeping it Errored
 	Pin     bool              // keep a local copy, once there is one, from eviction
 	Piece   cid.Cid           // piece CID, as the caller claims it; undefined if none
-	Labels  map[string]string // shown by Info; the store gives them no meaning
+	Labels  map[string]string // shown by Info; the store gives them no meaning. At most 64 KiB, with key and URL
 }
 
 // AcquireOptions is how a shard is acquired.

@@ -45,7 +45,7 @@ func TestOversizedLabelsAreRefused(t *testing.T) {
 		"long value": {"x": strings.Repeat("y", 2<<20)},
 		"long name":  {strings.Repeat("x", 2<<20): "y"},
 		"many":       many,
-		"no room":    {"x": strings.Repeat("y", catalog.MaxRecord-100)}, // for what is found
+		"one byte":   {"x": strings.Repeat("y", catalog.MaxGiven)}, // and the rest of the record
 	} {
 		for _, lazy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, lazy %v", name, lazy), func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestOversizedLabelsAreRefused(t *testing.T) {
 			})
 		}
 	}
-	large := map[string]string{"x": strings.Repeat("y", catalog.MaxRecord/2-1000)}
+	large := map[string]string{"x": strings.Repeat("y", catalog.MaxGiven-1000)}
 	r.register("large", m, &RegisterOptions{Labels: large})
 	r.reopen()
 	if in := r.info("large"); in.State != shard.Available || in.Labels["x"] != large["x"] {

@@ -14,6 +14,11 @@ const (
 	// MaxRecord is the size in bytes of the largest record, encoded.
 	MaxRecord = 1 << 20
 
+	// MaxGiven is how many of these bytes may be known before the shard is
+	// indexed: its key, its URL and its labels. Thousands of such records wait
+	// in memory at a time.
+	MaxGiven = 64 << 10
+
 	maxRoots  = 256
 	maxFaulty = 16
 	maxText   = 4 << 10 // of an error that is kept
@@ -110,8 +115,8 @@ func (r *Record) CheckGiven() error {
 	if err != nil {
 		return err
 	}
-	if len(data) > MaxRecord/2 {
-		return fmt.Errorf("%w: shard %q: %d bytes are given, the most is %d", ErrInvalid, string(r.Key), len(data), MaxRecord/2)
+	if len(data) > MaxGiven {
+		return fmt.Errorf("%w: shard %q: %d bytes are given, the most is %d", ErrInvalid, string(r.Key), len(data), MaxGiven)
 	}
 	return nil
 }
