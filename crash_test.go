@@ -52,69 +52,6 @@ func TestCrashLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// Each operation on the disk fails once, and then all do: calls get a typed
-// error, nothing hangs or panics, reads of what is open go on, and after a
-// restart with a sound disk everything acknowledged is there.
-func TestEveryOperationFails(t *testing.T) {
-	for _, sticky := range []bool{false, true} {
-		for n := 0; ; n += 1 + n/20 {
-			if !failAt(t, n, sticky) {
-				t.Logf("sticky %v: %d operations", sticky, n)
-				break
-			}
-		}
-	}
-}
-
-// failAt runs a small life with operation n failing. It reports whether there
-// was an operation n.
-func failAt(t *testing.T, n int, sticky bool) (reached bool) {
-	name := fmt.Sprintf("operation %d, sticky %v", n, sticky)
-	r := newRig(t)
-	defer func() { r.store.Close() }()
-	blocks, m := r.put("a.car", 1, 30)
-	r.register("a", m, nil)
-	hold := r.acquire("a")
-	defer hold.Close()
-
-	r.faults.FailAt(n, sticky, vfstest.Op.Changes, syscall.EIO)
-	more, o := r.put("b.car", 2, 30)
-	registered := r.store.Register(r.ctx(), "b", o, nil)
-	third, p := r.put("c.car", 3, 30)
-	other := r.store.Register(r.ctx(), "c", p, nil)
-	destroyed := r.store.Destroy(r.ctx(), "c", nil)
-	for what, err := range map[string]error{"register b": registered, "register c": other, "destroy c": destroyed} {
-		var about *shard.Error
-		if err != nil && !errors.As(err, &about) {
-			t.Errorf("%s: %s: %v is not typed", name, what, err)
-		}
-	}
-	for _, b := range blocks {
-		if _, err := hold.Blockstore().Get(r.ctx(), b.CID); err != nil {
-			t.Fatalf("%s: a read of an open shard: %v", name, err)
-		}
-	}
-	closed := r.store.Close()
-	fired := r.faults.Disarm() > n
-	if !fired && closed != nil {
-		t.Errorf("%s: close: %v", name, closed)
-	}
-	r.open()
-	r.has(blocks)
-	if registered == nil {
-		r.has(more)
-	}
-	if other == nil && destroyed != nil && !errors.Is(destroyed, ErrReadOnly) {
-		r.has(third)
-	}
-	if destroyed == nil {
-		r.lacks(third)
-	}
-	r.register("d", p, nil)
-	r.has(third)
-	return fired
-}
-
 // A commit that fails makes the store read-only; reads go on.
 func TestFailedCommitMakesReadOnly(t *testing.T) {
 	r := newRig(t)

@@ -30,9 +30,8 @@ func begin() (*history, error) {
 	if err := h.open(h.faults); err != nil {
 		return nil, err
 	}
-	h.register("base", baseSeed, false)
-	if len(h.errs) > 0 {
-		return h, errors.Join(h.errs...)
+	if err := h.register("base", baseSeed, false); err != nil {
+		return nil, err
 	}
 	return h, h.take()
 }
@@ -54,10 +53,10 @@ func (h *history) ctx() (context.Context, context.CancelFunc) {
 
 // do makes a call about key, after which it has the fate to; while it is under
 // way, and if it fails, also one of those in between or the one before.
-func (h *history) do(what string, key shard.Key, call func(context.Context) error, to fate, between ...fate) {
+func (h *history) do(what string, key shard.Key, call func(context.Context) error, to fate, between ...fate) error {
 	before := h.of(key)
 	if h.store == nil {
-		return // it could not be opened again
+		return nil // it could not be opened again
 	}
 	h.may(key, append(append(between, before...), to)...)
 	ctx, cancel := h.ctx()
@@ -68,6 +67,7 @@ func (h *history) do(what string, key shard.Key, call func(context.Context) erro
 	} else {
 		h.failed(what, key, err)
 	}
+	return err
 }
 
 // failed looks at the error of a call that failed, which it must not have done
@@ -78,6 +78,11 @@ func (h *history) failed(what string, key shard.Key, err error) {
 	if !errors.As(err, &about) || about.Key != key || errors.Is(err, context.DeadlineExceeded) {
 		h.errs = append(h.errs, fmt.Errorf("%s %q: %w", what, key, err))
 	}
+	h.mayFail(key)
+}
+
+// mayFail says that a shard may also be found failed.
+func (h *history) mayFail(key shard.Key) {
 	all := h.of(key)
 	for _, f := range all {
 		if f.state == shard.Available {
@@ -88,7 +93,7 @@ func (h *history) failed(what string, key shard.Key, err error) {
 	h.may(key, all...)
 }
 
-func (h *history) register(key shard.Key, seed uint64, lazy bool) {
+func (h *history) register(key shard.Key, seed uint64, lazy bool) error {
 	name := fmt.Sprint(seed)
 	m := h.lay(name, worldCAR(seed))
 	opts := &RegisterOptions{Lazy: lazy, Labels: map[string]string{"seed": name}}
@@ -96,7 +101,7 @@ func (h *history) register(key shard.Key, seed uint64, lazy bool) {
 	if lazy {
 		to.state = shard.Registered
 	}
-	h.do("register", key, func(ctx context.Context) error { return h.store.Register(ctx, key, m, opts) }, to)
+	return h.do("register", key, func(ctx context.Context) error { return h.store.Register(ctx, key, m, opts) }, to)
 }
 
 // use acquires a shard and reads it.
@@ -127,6 +132,9 @@ func (h *history) fail(key shard.Key, seed uint64) {
 
 // mend makes the CAR of a failed shard whole and has it indexed.
 func (h *history) mend(key shard.Key, seed uint64) {
+	if h.store == nil {
+		return
+	}
 	h.lay(fmt.Sprint(seed), worldCAR(seed))
 	h.do("recover", key, func(ctx context.Context) error { return h.store.Recover(ctx, key, nil) },
 		fate{state: shard.Available, seed: seed})
@@ -194,25 +202,25 @@ func (h *history) again() {
 // steps are what happens, one after the other.
 func (h *history) steps() []func() {
 	list := []func(){
-		func() { h.register("a", 1, false) },
-		func() { h.register("lazy", 2, true) },
+		func() { _ = h.register("a", 1, false) },
+		func() { _ = h.register("lazy", 2, true) },
 		func() { h.fail("bad", 3) },
 		func() { h.pin("a") },
 		h.again,
 		func() { h.use("lazy", 2) },
 		func() { h.mend("bad", 3) },
-		func() { h.register("b", 4, false) },
+		func() { _ = h.register("b", 4, false) },
 		func() { h.destroy("b") },
-		func() { h.register("b", 5, false) },
+		func() { _ = h.register("b", 5, false) },
 		h.again,
 		func() { h.destroyHeld("b", Wait) },
 		func() { h.destroy("bad") },
-		func() { h.register("c", 6, false) },
+		func() { _ = h.register("c", 6, false) },
 		func() { h.destroyHeld("c", Force) },
 	}
 	for i := range uint64(4) { // so many layers that they are merged
 		key := shard.Key(fmt.Sprint("layer ", i))
-		list = append(list, func() { h.register(key, 10+i, false) }, h.again)
+		list = append(list, func() { _ = h.register(key, 10+i, false) }, h.again)
 	}
 	return append(list, func() { h.destroy("layer 1") }, h.again)
 }

@@ -239,7 +239,7 @@ func (e *Engine) write(ctx context.Context, b *index.Builder, f *found) error {
 		return errors.Join(err, file.Abort())
 	}
 	if err := file.Commit(ctx); err != nil {
-		return errors.Join(err, file.Abort())
+		return err
 	}
 	if err := e.addInverted(ctx, f.id); err != nil {
 		return errors.Join(err, e.inverted.Drop(f.id), e.cfg.Segments.Remove(context.WithoutCancel(ctx), indexName(f.id)))

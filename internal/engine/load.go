@@ -161,6 +161,9 @@ func (e *Engine) refill() {
 func (w *refilling) finish(e *Engine) {
 	l := &e.loop
 	l.scanning = false
+	if w.err != nil && e.shut.Load() {
+		return
+	}
 	if w.err != nil {
 		e.trouble("the queue of intents cannot be read", w.err)
 		return

@@ -1,6 +1,8 @@
 package vfstest
 
 import (
+	"errors"
+	"io"
 	"path"
 	"path/filepath"
 	"strings"
@@ -36,6 +38,22 @@ func (o Op) String() string {
 // Base is the last element of the path.
 func (o Op) Base() string { return path.Base(filepath.ToSlash(o.Path)) }
 
+// Opens reports whether the operation needs a descriptor.
+func (o Op) Opens() bool {
+	switch o.Kind {
+	case errorfs.OpCreate, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpReuseForWrite, errorfs.OpList:
+		return true
+	default:
+		return false
+	}
+}
+
+// Reads reports whether the operation brings the content of a file.
+func (o Op) Reads() bool { return o.Kind == errorfs.OpFileRead || o.Kind == errorfs.OpFileReadAt }
+
+// Writes reports whether the operation adds to the content of a file.
+func (o Op) Writes() bool { return o.Kind == errorfs.OpFileWrite || o.Kind == errorfs.OpFileWriteAt }
+
 // Changes reports whether the operation may change what is on the disk.
 // Closing a file does not.
 func (o Op) Changes() bool {
@@ -63,15 +81,20 @@ func (o Op) Touches(affix string) bool {
 type Faults struct {
 	vfs.FS
 
-	mu  sync.Mutex
-	ask func(n int, op Op) error
-	n   int
+	mu    sync.Mutex
+	ask   func(n int, op Op) error
+	n     int
+	short map[string]bool // files whose next write is cut short
 }
+
+// ErrShort makes a write do half of what it should, and then fail with
+// [io.ErrShortWrite]. Other operations fail with ErrShort itself.
+var ErrShort = errors.New("vfstest: half of it")
 
 // Wrap returns fsys with faults; none, until [Faults.Arm] is called.
 func Wrap(fsys vfs.FS) *Faults {
-	f := &Faults{}
-	f.FS = errorfs.Wrap(fsys, errorfs.InjectorFunc(f.maybe))
+	f := &Faults{short: map[string]bool{}}
+	f.FS = errorfs.Wrap(halving{fsys, f}, errorfs.InjectorFunc(f.maybe))
 	return f
 }
 
@@ -127,5 +150,67 @@ func (f *Faults) maybe(op errorfs.Op) error {
 	}
 	n := f.n
 	f.n++
-	return f.ask(n, Op{Kind: op.Kind, Path: op.Path})
+	err := f.ask(n, Op{Kind: op.Kind, Path: op.Path})
+	if errors.Is(err, ErrShort) && op.Kind == errorfs.OpFileWrite {
+		f.short[op.Path] = true
+		return nil
+	}
+	return err
+}
+
+// halve reports whether the write to name that is about to be done is to be
+// cut short.
+func (f *Faults) halve(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	is := f.short[name]
+	delete(f.short, name)
+	return is
+}
+
+// halving is a file system whose writes can be cut short.
+type halving struct {
+	vfs.FS
+	faults *Faults
+}
+
+// Create opens a new file for writing.
+func (h halving) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := h.FS.Create(name, c)
+	return h.wrap(name, file, err)
+}
+
+// OpenReadWrite opens a file for writing.
+func (h halving) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	file, err := h.FS.OpenReadWrite(name, c, opts...)
+	return h.wrap(name, file, err)
+}
+
+// Unwrap returns the file system behind.
+func (h halving) Unwrap() vfs.FS { return h.FS }
+
+func (h halving) wrap(name string, file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return half{file, name, h.faults}, nil
+}
+
+// half is a file whose writes can be cut short.
+type half struct {
+	vfs.File
+	name   string
+	faults *Faults
+}
+
+// Write implements [io.Writer].
+func (f half) Write(p []byte) (int, error) {
+	if !f.faults.halve(f.name) {
+		return f.File.Write(p)
+	}
+	n, err := f.File.Write(p[:len(p)/2])
+	if err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
