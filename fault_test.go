@@ -130,7 +130,7 @@ func (h *history) readsOn(mayFail bool) error {
 	}
 	ctx, cancel := h.ctx()
 	defer cancel()
-	for _, b := range cartest.Random(baseSeed, worldBlocks, worldSize) {
+	for _, b := range cartest.Random(h.held, worldBlocks, worldSize) {
 		_, err := h.hold.Blockstore().Get(ctx, b.CID)
 		var about *shard.Error
 		if err != nil && !(mayFail && errors.As(err, &about)) {

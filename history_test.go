@@ -17,6 +17,7 @@ type history struct {
 	*ledger
 	faults *vfstest.Faults
 	hold   *Accessor // of the shard "base", from begin on
+	held   uint64    // the seed of what is held
 	errs   []error   // what calls gave that they must not give
 	bitten bool      // a call failed
 }
@@ -41,9 +42,11 @@ func (h *history) take() error {
 	ctx, cancel := h.ctx()
 	defer cancel()
 	a, err := h.store.Acquire(ctx, "base", nil)
-	if err == nil {
-		h.hold = a
+	if err != nil {
+		return err
 	}
+	h.hold = a
+	_, err = fmt.Sscanf(a.hold.Record().Labels["seed"], "%d", &h.held)
 	return err
 }
 
@@ -149,6 +152,29 @@ func (h *history) pin(key shard.Key) {
 	}
 }
 
+// replace gives a shard another CAR, beside what it serves.
+func (h *history) replace(key shard.Key, seed uint64) {
+	name := fmt.Sprint(seed)
+	m := h.lay(name, worldCAR(seed))
+	opts := &RegisterOptions{Labels: map[string]string{"seed": name}}
+	_ = h.do("replace", key, func(ctx context.Context) error { return h.store.Replace(ctx, key, m, opts) },
+		fate{state: shard.Available, seed: seed})
+}
+
+// remount moves the CAR of a shard. Something else lies afterwards where it
+// lay: a shard that is looked for there again is lost.
+func (h *history) remount(key shard.Key, seed uint64) {
+	f := h.of(key)
+	if len(f) != 1 || f[0].state != shard.Available {
+		return
+	}
+	m := h.lay(fmt.Sprint("moved ", seed), worldCAR(seed))
+	err := h.do("remount", key, func(ctx context.Context) error { return h.store.Remount(ctx, key, m, CompareFull) }, f[0])
+	if err == nil && h.store != nil {
+		h.lay(fmt.Sprint(seed), worldCAR(9999))
+	}
+}
+
 func (h *history) destroy(key shard.Key) {
 	h.do("destroy", key, func(ctx context.Context) error { return h.store.Destroy(ctx, key, nil) }, gone)
 }
@@ -206,6 +232,8 @@ func (h *history) steps() []func() {
 		func() { _ = h.register("lazy", 2, true) },
 		func() { h.fail("bad", 3) },
 		func() { h.pin("a") },
+		func() { h.replace("a", 7) },
+		func() { h.replace("base", baseSeed+1) }, // which is held
 		h.again,
 		func() { h.use("lazy", 2) },
 		func() { h.mend("bad", 3) },
@@ -214,6 +242,8 @@ func (h *history) steps() []func() {
 		func() { _ = h.register("b", 5, false) },
 		h.again,
 		func() { h.destroyHeld("b", Wait) },
+		func() { h.remount("lazy", 2) },
+		func() { h.replace("lazy", 8) },
 		func() { h.destroy("bad") },
 		func() { _ = h.register("c", 6, false) },
 		func() { h.destroyHeld("c", Force) },
