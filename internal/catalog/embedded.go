@@ -140,7 +140,7 @@ func (e *Embedded) shutdown() {
 	if cause := e.fence.cause(); cause != nil && err != nil {
 		// What Pebble says of its own bookkeeping behind a broken fence is of
 		// no use to anybody.
-		e.log.Debug("closing a broken catalogue", "error", err)
+		e.log.Debug("closing a broken catalogue", "err", err)
 		err = nil
 	}
 	e.closeErr = errors.Join(err, e.lock.Close())
@@ -249,6 +249,6 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 // stumbles on; the fence sees to it that this does no harm.
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("pebble: "+format, plain(args)...)
-	l.log.Error("catalogue is broken", "error", err.Error())
+	l.log.Error("catalogue is broken", "err", err.Error())
 	l.fence.breakWith(err)
 }

@@ -167,7 +167,7 @@ func (e *Embedded) options(cfg Config) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.backgroundError,
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				e.log.Error("catalogue: a table is damaged", "path", info.Path, "error", info.Details)
+				e.log.Error("catalogue: a table is damaged", "file", info.Path, "err", info.Details)
 			},
 			WALCreated: func(pebble.WALCreateInfo) { e.rotations.Add(1) },
 			FlushEnd:   func(pebble.FlushInfo) { e.wake() },
@@ -187,7 +187,7 @@ func (e *Embedded) options(cfg Config) *pebble.Options {
 // backgroundError hears of flushes and compactions that failed and will be
 // tried again. While opening, that would be for ever.
 func (e *Embedded) backgroundError(err error) {
-	e.log.Error("catalogue: background work failed", "error", err)
+	e.log.Error("catalogue: background work failed", "err", err)
 	if shadow, _ := e.fence.state(); shadow != nil {
 		e.fence.breakWith(err)
 	}

@@ -259,7 +259,7 @@ func (e *Engine) removeFiles(ids []index.ID) {
 	for _, id := range ids {
 		err := e.cfg.Segments.Remove(context.WithoutCancel(e.work), indexName(id))
 		if err != nil {
-			e.cfg.Log.Warn("an index file could not be removed", "id", id, "err", err)
+			e.cfg.Log.Warn("an index file could not be removed", "file", indexName(id).String(), "err", err)
 		}
 	}
 }

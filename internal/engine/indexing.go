@@ -129,7 +129,7 @@ func (w *indexing) abandon(e *Engine) {
 		return
 	}
 	if err := e.inverted.Drop(w.found.id); err != nil {
-		e.cfg.Log.Warn("an abandoned index is still in the inverted index", "id", w.found.id, "err", err)
+		e.trouble("an abandoned index is still in the inverted index", fmt.Errorf("index %d: %w", w.found.id, err))
 	}
 	e.removeFiles([]index.ID{w.found.id})
 }
@@ -151,7 +151,7 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	key := w.record.Key
 	defer func() {
 		if r := recover(); r != nil {
-			e.cfg.Log.Error("a mount panicked", "key", string(key), "panic", r, "stack", string(debug.Stack()))
+			e.cfg.Log.Warn("a mount panicked", "key", string(key), "op", string(w.op()), "panic", r, "stack", string(debug.Stack()))
 			f, err = nil, fail(key, shard.OpIndex, fmt.Errorf("%w: panic: %v", shard.ErrSource, r))
 		}
 	}()

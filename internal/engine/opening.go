@@ -117,10 +117,7 @@ func (e *Engine) cutOpening(en *entry) {
 // finish is the end of an opening.
 func (o *opening) finish(e *Engine) {
 	e.loop.opens.done()
-	o.line.end(o.err)
-	if f := e.cfg.Watch.Opening; f != nil {
-		f(o.record.Key, o.took, o.err)
-	}
+	o.ended(e)
 	en := o.entry
 	defer e.startOpening()
 	if en.opening != o {
@@ -147,7 +144,7 @@ func (o *opening) finish(e *Engine) {
 	case errors.As(o.err, &lost) && e.loop.broken != nil:
 		e.event(en, lifecycle.OpenFailed, cause{err: errors.Join(e.readOnly(), o.err)})
 	case errors.As(o.err, &lost):
-		e.cfg.Log.Warn("a shard has to be indexed again", "key", string(en.key), "err", o.err)
+		e.cfg.Log.Warn("a shard has to be indexed again", "key", string(en.key), "op", string(shard.OpAcquire), "err", o.err)
 		e.event(en, lifecycle.Lost, cause{err: o.err, lost: true})
 	default:
 		e.event(en, lifecycle.OpenFailed, cause{err: o.err})
@@ -167,7 +164,7 @@ func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 	r := o.record
 	defer func() {
 		if p := recover(); p != nil {
-			e.cfg.Log.Error("a mount panicked", "key", string(r.Key), "panic", p, "stack", string(debug.Stack()))
+			e.cfg.Log.Warn("a mount panicked", "key", string(r.Key), "op", string(shard.OpAcquire), "panic", p, "stack", string(debug.Stack()))
 			h, err = nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: panic: %v", shard.ErrSource, p))
 		}
 	}()

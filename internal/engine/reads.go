@@ -116,7 +116,7 @@ func (w *loss) finish(e *Engine) {
 	if s := en.machine.State; s != shard.Available && s != shard.Serving {
 		return
 	}
-	e.cfg.Log.Warn("a shard has to be indexed again", "key", string(w.key), "err", w.err)
+	e.cfg.Log.Warn("a shard has to be indexed again", "key", string(w.key), "op", string(shard.OpRead), "err", w.err)
 	e.event(en, lifecycle.Lost, cause{err: fail(w.key, shard.OpRead, w.err), lost: true})
 	e.settleDown(en)
 }

@@ -92,7 +92,7 @@ func (e *Engine) revive() {
 			continue
 		case err != nil:
 			if e.work.Err() == nil {
-				e.cfg.Log.Warn("the failed shards could not all be looked for", "err", err)
+				e.trouble("the failed shards could not all be looked for", err)
 			}
 			return
 		case r.State != shard.Errored || r.Intent != catalog.NoIntent || !e.due(r.Failure):

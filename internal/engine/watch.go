@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/internal/local"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -203,6 +204,25 @@ func (w *indexing) ended(e *Engine) {
 		}
 	case !errors.Is(w.err, context.Canceled):
 		e.cfg.Log.Warn(w.failure(), "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
+	}
+}
+
+// ended tells of an opening that has ended.
+func (o *opening) ended(e *Engine) {
+	o.line.end(o.err)
+	if f := e.cfg.Watch.Opening; f != nil {
+		f(o.record.Key, o.took, o.err)
+	}
+	key, op := string(o.record.Key), string(shard.OpAcquire)
+	var lost *local.LostError
+	switch {
+	case o.err == nil:
+		if e.cfg.Log.Enabled(e.work, slog.LevelDebug) {
+			e.cfg.Log.Debug("work ended", "key", key, "op", op, "seconds", o.took.Seconds())
+		}
+	case errors.Is(o.err, context.Canceled), errors.As(o.err, &lost): // nobody waits; what is lost has a line of its own
+	default:
+		e.cfg.Log.Warn("a shard could not be opened", "key", key, "op", op, "seconds", o.took.Seconds(), "err", o.err)
 	}
 }
 
