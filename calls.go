@@ -178,6 +178,9 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		return nil, fmt.Errorf("%w: there is no mount", mount.ErrURL)
 	}
 	url, err := s.lasting(m)
+	if err == nil {
+		err = s.indexable(opts)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +193,8 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		Verify:  opts.Verify,
 		Discard: opts.Discard,
 		Pin:     opts.Pin,
+		Policy:  catalog.Policy(opts.Index),
+		Indexer: opts.Indexer,
 		Piece:   opts.Piece,
 		Labels:  maps.Clone(opts.Labels),
 	}
@@ -197,6 +202,21 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		return nil, err
 	}
 	return r, nil
+}
+
+// indexable returns an error unless a CAR can be indexed as opts say.
+func (s *Store) indexable(opts *RegisterOptions) error {
+	switch {
+	case opts.Index > Hop:
+		return fmt.Errorf("dagstore: no IndexPolicy has the number %d", opts.Index)
+	case opts.Indexer == "":
+		return nil
+	case s.cfg.Indexers[opts.Indexer] == nil:
+		return fmt.Errorf("%w: no indexer is called %q", shard.ErrIndex, opts.Indexer)
+	case opts.Verify || opts.Index != AutoIndex:
+		return fmt.Errorf("%w: indexer %q reads the CAR as it likes: Verify and Index are for the default one", shard.ErrIndex, opts.Indexer)
+	}
+	return nil
 }
 
 // lasting returns the URL of m, once it has shown that the registry makes the

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
 )
@@ -22,8 +23,9 @@ const Unlimited = -1
 // Config is how a store works. The zero value is a good one: each field says
 // its default.
 type Config struct {
-	Mounts   mount.Registry // default: {"file": filemount.Open}, no network
-	NoCreate bool           // ErrNoStore instead of a new store
+	Mounts   mount.Registry           // default: {"file": filemount.Open}, no network
+	Indexers map[string]index.Indexer // default: none but that of the CAR's own sections
+	NoCreate bool                     // ErrNoStore instead of a new store
 
 	Work   Work
 	Retry  Retry
@@ -106,7 +108,7 @@ func (c *Config) withDefaults() (Config, error) {
 	if c != nil {
 		out = *c
 	}
-	out.Mounts = maps.Clone(out.Mounts)
+	out.Mounts, out.Indexers = maps.Clone(out.Mounts), maps.Clone(out.Indexers)
 	if out.Mounts == nil {
 		out.Mounts = mount.Registry{"file": filemount.Open}
 	}

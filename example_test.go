@@ -150,8 +150,8 @@ func ExampleStore_Destroy() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Lazy: known at once, indexed when somebody asks for it.
-	if err := store.Register(ctx, "photos", car, &dagstore.RegisterOptions{Lazy: true}); err != nil {
+	// Lazy: known at once, indexed when somebody asks for it. Hop: without reading the blocks.
+	if err := store.Register(ctx, "photos", car, &dagstore.RegisterOptions{Lazy: true, Index: dagstore.Hop}); err != nil {
 		log.Fatal(err)
 	}
 	for info, err := range store.Shards(ctx, &dagstore.Filter{Prefix: "ph"}) {

@@ -13,9 +13,20 @@ type RegisterOptions struct {
 	Verify  bool              // hash every block while indexing
 	Discard bool              // if the CAR proves bad, destroy the shard instead of keeping it Errored
 	Pin     bool              // keep a local copy, once there is one, from eviction
+	Index   IndexPolicy       // how the CAR is read to be indexed; default AutoIndex
+	Indexer string            // a name in Config.Indexers; default the CAR's own sections. Not together with Verify or Index
 	Piece   cid.Cid           // piece CID, as the caller claims it; undefined if none
 	Labels  map[string]string // shown by Info; the store gives them no meaning. At most 64 KiB, with key and URL
 }
+
+// An IndexPolicy is how a CAR is read to be indexed. What is found is the same.
+type IndexPolicy uint8
+
+const (
+	AutoIndex IndexPolicy = iota // on this machine jump over long bodies; elsewhere Scan
+	Scan                         // read it from end to end, as one stream
+	Hop                          // read the heads of the sections only, a few KiB at a time; elsewhere by ranges, which the source must offer. With Verify every body is read, as by AutoIndex
+)
 
 // AcquireOptions is how a shard is acquired.
 type AcquireOptions struct {

@@ -175,6 +175,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Catalog:   p.catalog,
 		Segments:  p.segments,
 		Mounts:    c.Mounts,
+		Indexers:  c.Indexers,
 		Limits:    car.Limits(c.Limits),
 		Indexings: c.Work.Indexings,
 		Fetches:   c.Work.Fetches,

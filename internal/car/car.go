@@ -39,6 +39,11 @@ type Options struct {
 	// Verify hashes every body and compares it with its CID.
 	Verify bool
 
+	// Hop passes over bodies without reading them, however short, if r can be
+	// read at random: it reads the heads, a few KiB at a time. Verify reads
+	// them all the same.
+	Hop bool
+
 	// Size is that of the source in bytes, if it is known: at most 0 if not.
 	// A source that ends earlier or goes on longer is reported as such as far
 	// as it is read: not where a CARv2 has an index, which is not read, nor

@@ -22,12 +22,14 @@ type reading struct {
 // readings are all the ways to read data: as a file and as a stream, by pieces
 // of every size, with its size known and not.
 func readings(data []byte, opt Options) []reading {
-	sized, unsized := opt, opt
+	sized, unsized, hop := opt, opt, opt
 	sized.Size, unsized.Size = int64(len(data)), -1
+	hop.Size, hop.Hop = int64(len(data)), true
 	stream := func() io.Reader { return struct{ io.Reader }{bytes.NewReader(data)} }
 	return []reading{
 		{"file", bytes.NewReader(data), sized},
 		{"file of unknown size", bytes.NewReader(data), unsized},
+		{"file, by hops", bytes.NewReader(data), hop},
 		{"stream", stream(), sized},
 		{"stream of unknown size", stream(), unsized},
 		{"stream by halves", iotest.HalfReader(stream()), unsized},

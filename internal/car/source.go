@@ -37,6 +37,7 @@ type source struct {
 	lo, hi int   // what is buffered: buf[lo:hi]
 	off    int64 // of buf[lo], from the beginning
 	read   int   // how much to ask for next, if no more is needed
+	hop    bool  // no reads ahead: what follows is not wanted
 	eof    bool  // nothing follows buf[hi-1]
 	err    error // sticky
 
@@ -59,7 +60,7 @@ func newSource(ctx context.Context, r io.Reader, opt Options, buffer int) *sourc
 	if seeker, ok := r.(io.Seeker); ok {
 		if at, ok := r.(io.ReaderAt); ok {
 			if base, err := seeker.Seek(0, io.SeekCurrent); err == nil {
-				s.at, s.base, s.read = at, base, firstRead
+				s.at, s.base, s.read, s.hop = at, base, firstRead, opt.Hop
 			}
 		}
 	}
@@ -99,7 +100,7 @@ func (s *source) skip(n int64) error {
 	if n > math.MaxInt64-s.base-s.off {
 		return errCut // no source is as long as that
 	}
-	if s.at != nil && n >= jumpMin && !s.eof {
+	if s.at != nil && (n >= jumpMin || s.hop && n > 1) && !s.eof {
 		// All but the last byte: that it can be read shows that the others
 		// are there, which the success of a seek does not.
 		s.off += n - 1
@@ -156,7 +157,9 @@ func (s *source) fill(n int) error {
 			}
 		}
 	}
-	s.read = min(4*s.read, len(s.buf))
+	if !s.hop {
+		s.read = min(4*s.read, len(s.buf))
+	}
 	return nil
 }
 

@@ -77,6 +77,9 @@ func parseRecord(key shard.Key, value []byte) (*Record, error) {
 	if err := parseFields(r, body[headSize:]); err != nil {
 		return nil, err
 	}
+	if (r.Indexer != "") != (flags&flagIndexer != 0) {
+		return nil, fmt.Errorf("its flags and its indexer %q disagree", r.Indexer)
+	}
 	// Whatever is read may be written again.
 	if err := r.validate(); err != nil {
 		return nil, err
@@ -153,6 +156,10 @@ func (d *decoder) into(r *Record, tag byte) {
 		}
 	case tagFailure:
 		r.Failure = d.failure(r.Key)
+	case tagIndexer:
+		r.Indexer = d.all()
+	case tagPolicy:
+		r.Policy = Policy(d.byte())
 	}
 }
 

@@ -36,8 +36,9 @@ const (
 	flagPin
 	flagDiscard
 	flagTrailing
+	flagIndexer // there is a field tagIndexer, and who does not know it cannot index the shard
 
-	knownFlags = flagVerify | flagPin | flagDiscard | flagTrailing
+	knownFlags = flagVerify | flagPin | flagDiscard | flagTrailing | flagIndexer
 )
 
 // Tags are never used for anything else again.
@@ -56,8 +57,10 @@ const (
 	tagFaults
 	tagFaulty
 	tagFailure
+	tagIndexer
+	tagPolicy
 
-	lastTag = tagFailure
+	lastTag = tagPolicy
 )
 
 // castagnoli is the table of the checksum; hash/crc32 makes it once and has
@@ -96,6 +99,10 @@ func appendRecord(dst []byte, r *Record, seq uint64) ([]byte, error) {
 	if r.Failure != nil {
 		dst = appendField(dst, tagFailure, func(b []byte) []byte { return appendFailure(b, r.Failure) })
 	}
+	dst = appendText(dst, tagIndexer, r.Indexer)
+	if r.Policy != PolicyAuto {
+		dst = append(dst, tagPolicy, 1, byte(r.Policy))
+	}
 	dst = append(dst, r.unknown...)
 	dst = binary.LittleEndian.AppendUint32(dst, checksum(r.Key, dst[start:]))
 	if n := len(dst) - start; n > MaxRecord {
@@ -110,7 +117,7 @@ func appendHead(dst []byte, r *Record, seq uint64) []byte {
 	for _, f := range [...]struct {
 		on  bool
 		bit byte
-	}{{r.Verify, flagVerify}, {r.Pin, flagPin}, {r.Discard, flagDiscard}, {r.Trailing, flagTrailing}} {
+	}{{r.Verify, flagVerify}, {r.Pin, flagPin}, {r.Discard, flagDiscard}, {r.Trailing, flagTrailing}, {r.Indexer != "", flagIndexer}} {
 		if f.on {
 			flags |= f.bit
 		}

@@ -51,6 +51,16 @@ func (i Intent) String() string {
 	}
 }
 
+// A Policy is how a CAR is read to be indexed. The numbers are part of the
+// format.
+type Policy uint8
+
+const (
+	PolicyAuto Policy = iota // as is cheapest
+	PolicyScan               // from end to end
+	PolicyHop                // the heads of sections only
+)
+
 // A Record is what is remembered of one shard. Once it was handed to a
 // catalogue or came from one it is shared and never changed: copy it, change
 // the copy, raise its revision, and put that.
@@ -65,6 +75,8 @@ type Record struct {
 	Pin    bool // keep the local copy
 	// Discard says that a shard whose CAR proves bad is destroyed, not kept.
 	Discard bool
+	Policy  Policy
+	Indexer string  // the name of what makes the index; "": the CAR's own sections do
 	Piece   cid.Cid // as claimed at registration; undefined if none
 	Labels  map[string]string
 
@@ -137,6 +149,8 @@ func (r *Record) validate() error {
 	switch {
 	case r.Revision == 0 || r.Revision == AnyRevision:
 		return fmt.Errorf("%w: shard %q: revision %d", ErrInvalid, string(r.Key), r.Revision)
+	case r.Policy > PolicyHop:
+		return fmt.Errorf("%w: shard %q: policy %d", ErrInvalid, string(r.Key), r.Policy)
 	case r.Intent > Destroy:
 		return fmt.Errorf("%w: shard %q: %v", ErrInvalid, string(r.Key), r.Intent)
 	case len(r.Roots) > maxRoots:

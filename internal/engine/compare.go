@@ -59,7 +59,11 @@ func (e *Engine) place(w *indexing, g *guard) (now mount.Stat, err error) {
 	now, _ = h.Confirmed()
 	err = rememberable(now)
 	if err == nil && w.beside.check == CompareFull {
-		err = e.compareAll(w, g, m, now, h.Index())
+		if r.Indexer == "" {
+			err = e.compareAll(w, g, m, now, h.Index())
+		} else {
+			err = compareRecords(w.ctx, h)
+		}
 	}
 	return now, err
 }
@@ -95,6 +99,20 @@ func (e *Engine) compareAll(w *indexing, g *guard, m mount.Mount, now mount.Stat
 	}
 	if *have != *want {
 		return fmt.Errorf("%w: %d blocks are good there, %d are in the index, and not all are the same ones", shard.ErrChanged, have.n, want.n)
+	}
+	return nil
+}
+
+// compareRecords looks at every block that an index names. What else lies in
+// the CAR is no matter of an index that was made by another indexer than ours.
+func compareRecords(ctx context.Context, h *local.Handle) error {
+	for r, err := range h.Index().All() {
+		if err != nil {
+			return fmt.Errorf("%w: %w", shard.ErrIndex, err)
+		}
+		if err := h.Check(ctx, r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

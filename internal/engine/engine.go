@@ -25,6 +25,7 @@ type Config struct {
 	Catalog  catalog.Catalog
 	Segments segment.Place
 	Mounts   mount.Registry
+	Indexers map[string]index.Indexer // by the names that records may have
 	Limits   car.Limits
 
 	Indexings int    // CARs on this machine read at once

@@ -180,8 +180,8 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	defer e.memory.give(bytes)
 	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})
 	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
-	f = &found{source: st, verify: w.record.Verify}
-	if f.result, err = e.scan(w, g, m, st.Size, b); err != nil {
+	f = &found{source: st, verify: w.record.Verify && w.record.Indexer == ""}
+	if f.result, err = e.scan(w, g, m, st, b); err != nil {
 		return nil, err
 	}
 	if err := unchanged(w.ctx, m, st); err != nil {
@@ -194,24 +194,6 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 		return nil, fail(key, shard.OpIndex, err)
 	}
 	return f, nil
-}
-
-// scan reads the CAR of w, of size bytes, into b.
-func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, size int64, b *index.Builder) (car.Result, error) {
-	src, err := openSource(w.ctx, m, size, w.kind)
-	if err != nil {
-		return car.Result{}, fail(w.record.Key, shard.OpFetch, sourceError(err))
-	}
-	defer src.Close()
-	res, err := car.Scan(w.ctx, src, car.Options{
-		Limits: e.cfg.Limits, Verify: w.record.Verify, Size: size, Progress: w.told(e, g),
-	}, func(s *car.Section) error {
-		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
-	})
-	if err != nil {
-		return res, fail(w.record.Key, shard.OpIndex, err)
-	}
-	return res, nil
 }
 
 // told is [indexing.watched] until the end of the work is told.

@@ -49,7 +49,7 @@ func newWatchRig(t testing.TB, watch bool) *watchRig {
 	r := &watchRig{t: t, disk: vfstest.NewDisk(), saw: map[string]int{}}
 	r.cfg = Config{
 		Mounts: mount.Registry{"mem": r.cars.Open}, Limits: car.Limits{},
-		Indexings: 2, Opens: 2, Memory: 64 << 20, Queue: 64, Handles: 8, Window: 16,
+		Indexings: 2, Opens: 2, Memory: 64 << 20, Queue: 64, Handles: 8, Window: 16, Stall: time.Minute,
 		Closed: errShut, ReadOnly: errBroken, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	if watch {

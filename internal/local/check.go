@@ -65,14 +65,27 @@ func (d *doubt) settle(ctx context.Context, src source, spec Spec, idx IndexFile
 	for i := 0; err == nil && i < len(recs); i++ {
 		err = sameBlock(ctx, src, spec, recs[i])
 	}
+	return judge(err, d.why)
+}
+
+// judge makes a [*LostError] of what shows that a source is another.
+func judge(err error, why string) error {
 	var fault *shard.Fault
-	if !errors.As(err, &fault) && !errors.Is(err, errDiffers) {
+	switch {
+	case !errors.As(err, &fault) && !errors.Is(err, errDiffers):
 		return err
-	}
-	if d.why == "" {
+	case why == "":
 		return changed("it is not the CAR that was indexed: %v", err)
+	default:
+		return changed("%s, and it is another CAR: %v", why, err)
 	}
-	return changed("%s, and it is another CAR: %v", d.why, err)
+}
+
+// Check reads and hashes the block that a record of the index names. It gives
+// a [*LostError] if something else lies there, any other error if that cannot
+// be read. It needs a pin, or the reference that [Open] gave.
+func (h *Handle) Check(ctx context.Context, r index.Record) error {
+	return judge(sameBlock(ctx, h.source, Spec{Payload: h.payload, Limits: h.limits}, r), "")
 }
 
 // errDiffers is what makes a source another one, if no fault does.
