@@ -178,7 +178,7 @@ func TestLabelsAreComplete(t *testing.T) {
 			t.Errorf("%v is %s", k, metrics.FaultKinds[k-1])
 		}
 	}
-	for _, op := range []shard.Op{shard.OpRegister, shard.OpAcquire, shard.OpRecover, shard.OpDestroy, shard.OpPin, shard.OpUnpin, shard.OpEvict} {
+	for _, op := range []shard.Op{shard.OpRegister, shard.OpAcquire, shard.OpRecover, shard.OpDestroy, shard.OpPin, shard.OpUnpin, shard.OpEvict, shard.OpRemount, shard.OpReplace} {
 		if !slices.Contains(metrics.Ops, string(op)) {
 			t.Errorf("%s is not counted", op)
 		}

@@ -60,14 +60,6 @@ func (w *indexing) op() shard.Op {
 	return shard.OpIndex
 }
 
-// failure is what the log calls it if the work fails.
-func (w *indexing) failure() string {
-	if w.beside != nil {
-		return "another source could not take the place of a shard's own"
-	}
-	return "a shard could not be indexed"
-}
-
 // startBeside begins the work for c.
 func (e *Engine) startBeside(en *entry, c *Call) {
 	r := *en.record

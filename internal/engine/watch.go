@@ -202,8 +202,11 @@ func (w *indexing) ended(e *Engine) {
 		if e.cfg.Log.Enabled(e.work, slog.LevelDebug) {
 			e.cfg.Log.Debug("work ended", "key", string(key), "op", op, "seconds", took.Seconds())
 		}
-	case !errors.Is(w.err, context.Canceled):
-		e.cfg.Log.Warn(w.failure(), "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
+	case errors.Is(w.err, context.Canceled): // nobody wants it any more
+	case w.beside != nil:
+		e.cfg.Log.Warn("another source could not take the place of a shard's own", "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
+	default:
+		e.cfg.Log.Warn("a shard could not be indexed", "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
 	}
 }
 
