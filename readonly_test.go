@@ -98,6 +98,43 @@ func TestRefusedIndexIsNotServed(t *testing.T) {
 	r.has(blocks)
 }
 
+// The same for a shard that is to go when its holders let go: who waits for its
+// opening does not wait for ever.
+func TestRefusedIndexOfAShardThatGoes(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	h := newHang(func(string) bool { return r.files() > 1 }) // in the opening, not in the indexing
+	r.mounts(h.wrap)
+	r.open()
+	_, first := r.put("first.car", 9, 3)
+	r.register("first", first, nil)
+	_, m := r.put("a.car", 1, 20)
+	r.register("a", m, &RegisterOptions{Lazy: true})
+	under, release := r.holdCommit(syscall.EIO)
+	acquired, destroyed := make(chan ShardResult, 1), make(chan ShardResult, 1)
+	if err := r.store.AcquireShard(r.ctx(), "a", acquired, nil); err != nil {
+		t.Fatal(err)
+	}
+	soon(r, "the opening", h.entered)
+	soon(r, "commit of the index", under)
+	if err := r.store.DestroyShard(r.ctx(), "a", destroyed, &DestroyOptions{Held: Wait}); err != nil {
+		t.Fatal(err)
+	}
+	if in := r.info("a"); in.Waiting != 1 { // and the loop has seen the destroy
+		t.Fatalf("nobody waits for the opening: %+v", in)
+	}
+	release()
+	h.on.Store(false)
+	if res := soon(r, "result of the acquire", acquired); !errors.Is(res.Err, ErrReadOnly) || res.Accessor != nil {
+		t.Errorf("acquire: %+v", res)
+	}
+	if res := soon(r, "result of the destroy", destroyed); !errors.Is(res.Err, ErrReadOnly) {
+		t.Errorf("destroy: %+v", res)
+	}
+	r.restart()
+	r.acquire("a").Close()
+}
+
 // Info shows what is committed, and not what may still be refused.
 func TestInfoIsNotAheadOfTheDisk(t *testing.T) {
 	r := newRig(t)

@@ -143,8 +143,8 @@ func (e *Engine) severFormer(en *entry) {
 	en.former = nil
 }
 
-// unbelieve is for a shard that serves a place or an index that the disk has
-// refused. Who waits for an opening of that gets err. It reports whether that
+// unbelieve is for a shard whose holders were given a place or an index that the
+// disk has refused. Who waits for an opening of that gets err. It reports whether that
 // was all that there was: then the shard is forgotten. Otherwise somebody may
 // hold what is on disk, and goes on.
 func (e *Engine) unbelieve(en *entry, err error) bool {

@@ -175,10 +175,10 @@ func (e *Engine) commitFailed(b *batch) {
 	}
 	for _, en := range entries {
 		if !en.loading {
-			if en.changed > durable && en.machine.State == shard.Serving && e.unbelieve(en, err) {
+			e.event(en, lifecycle.CommitFailed, cause{err: err})
+			if en.changed > durable && en.machine.Holders > 0 && e.unbelieve(en, err) {
 				continue
 			}
-			e.event(en, lifecycle.CommitFailed, cause{err: err})
 			if en.changed > durable && en.durable != nil && en.machine.Holders > 0 {
 				en.record = en.durable
 				en.machine.Refused(en.durable.State == shard.Available)

@@ -85,6 +85,7 @@ func (e *Engine) awake() {
 func (e *Engine) step() {
 	for {
 		e.completions()
+		e.followUp() // before who is new: else they might find the shard gone, time and again
 		n := e.box.calls.drain()
 		if n == nil && len(e.loop.retry) == 0 {
 			break
@@ -95,7 +96,6 @@ func (e *Engine) step() {
 			e.handle(n)
 			n = next
 		}
-		e.followUp()
 	}
 	e.startLoads()
 	e.startCommit()
