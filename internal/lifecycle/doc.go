@@ -10,4 +10,8 @@
 // Guards live in the names of events. The engine reports that somebody let go
 // ([Release]); the machine, which counts, looks up [ReleaseLast] if nobody is
 // left. So each cell of the table is one fact, and the tests walk them all.
+//
+// testdata has histories to read, each with what comes of every event, and a
+// model for spin that is printed from the table: with the engine, the disk and
+// the callers as processes beside it, spin looks at everything that can happen.
 package lifecycle
