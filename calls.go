@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/engine"
@@ -181,6 +183,10 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 	if err == nil {
 		err = s.indexable(opts)
 	}
+	var copied string
+	if err == nil {
+		copied, err = existing(opts.Copy)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +199,7 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		Verify:  opts.Verify,
 		Discard: opts.Discard,
 		Pin:     opts.Pin,
+		Copy:    copied,
 		Policy:  catalog.Policy(opts.Index),
 		Indexer: opts.Indexer,
 		Piece:   opts.Piece,
@@ -202,6 +209,23 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		return nil, err
 	}
 	return r, nil
+}
+
+// existing returns the path of a copy as it is remembered: absolute.
+func existing(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if st, err := os.Stat(abs); err != nil {
+		return "", fmt.Errorf("%w: its copy: %w", shard.ErrSource, err)
+	} else if !st.Mode().IsRegular() {
+		return "", fmt.Errorf("%w: its copy %s is no file", shard.ErrSource, abs)
+	}
+	return abs, nil
 }
 
 // indexable returns an error unless a CAR can be indexed as opts say.

@@ -13,6 +13,7 @@ type RegisterOptions struct {
 	Verify  bool              // hash every block while indexing
 	Discard bool              // if the CAR proves bad, destroy the shard instead of keeping it Errored
 	Pin     bool              // keep a local copy, once there is one, from eviction
+	Copy    string            // path of a copy on this machine that exists: read in place of the source while it is there and has its size; never changed, never deleted
 	Index   IndexPolicy       // how the CAR is read to be indexed; default AutoIndex
 	Indexer string            // a name in Config.Indexers; default the CAR's own sections. Not together with Verify or Index
 	Piece   cid.Cid           // piece CID, as the caller claims it; undefined if none

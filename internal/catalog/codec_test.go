@@ -116,11 +116,11 @@ func TestLaterVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(again, &changed) || string(again.unknown) != "\x11\x02hi\xc8\x00" {
+	if !reflect.DeepEqual(again, &changed) || string(again.unknown) != "\x12\x02hi\xc8\x00" {
 		t.Errorf("unknown fields are %q", again.unknown)
 	}
 	// Fields out of order are damage, as two of one kind are.
-	for _, tail := range []string{"\xc8\x00\x11\x00", "\x11\x00\x11\x00", "\x01\x00"} {
+	for _, tail := range []string{"\xc8\x00\x12\x00", "\x12\x00\x12\x00", "\x01\x00"} {
 		value := reseal(r.Key, good, func(b []byte) []byte { return append(b, tail...) })
 		if _, err := decodeRecord(r.Key, value); !errors.Is(err, ErrDamaged) {
 			t.Errorf("tail %q: %v", tail, err)
@@ -187,7 +187,7 @@ func FuzzRecord(f *testing.F) {
 	full.Faulty = []shard.Fault{{Kind: shard.BadHash, Offset: 3, Detail: "x"}}
 	full.Failure = &shard.Failure{Err: &shard.Error{Op: shard.OpIndex, Err: &full.Faulty[0]}, At: full.Changed}
 	custom := lazy(3)
-	custom.Indexer, custom.Policy = "mine", PolicyHop
+	custom.Indexer, custom.Policy, custom.Copy = "mine", PolicyHop, "/copies/a.car"
 	for _, r := range []*Record{lazy(1), full, custom} {
 		value := encode(f, r, 1)
 		f.Add([]byte(r.Key), value[:len(value)-crcSize])

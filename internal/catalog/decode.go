@@ -160,6 +160,8 @@ func (d *decoder) into(r *Record, tag byte) {
 		r.Indexer = d.all()
 	case tagPolicy:
 		r.Policy = Policy(d.byte())
+	case tagCopy:
+		r.Copy = d.all()
 	}
 }
 

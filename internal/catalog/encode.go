@@ -59,8 +59,9 @@ const (
 	tagFailure
 	tagIndexer
 	tagPolicy
+	tagCopy
 
-	lastTag = tagPolicy
+	lastTag = tagCopy
 )
 
 // castagnoli is the table of the checksum; hash/crc32 makes it once and has
@@ -103,6 +104,7 @@ func appendRecord(dst []byte, r *Record, seq uint64) ([]byte, error) {
 	if r.Policy != PolicyAuto {
 		dst = append(dst, tagPolicy, 1, byte(r.Policy))
 	}
+	dst = appendText(dst, tagCopy, r.Copy)
 	dst = append(dst, r.unknown...)
 	dst = binary.LittleEndian.AppendUint32(dst, checksum(r.Key, dst[start:]))
 	if n := len(dst) - start; n > MaxRecord {

@@ -75,6 +75,7 @@ type Record struct {
 	Pin    bool // keep the local copy
 	// Discard says that a shard whose CAR proves bad is destroyed, not kept.
 	Discard bool
+	Copy    string // path of a local copy that is not ours: read in place of the source while it is there
 	Policy  Policy
 	Indexer string  // the name of what makes the index; "": the CAR's own sections do
 	Piece   cid.Cid // as claimed at registration; undefined if none

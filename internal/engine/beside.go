@@ -81,7 +81,7 @@ func (b *beside) give(r *catalog.Record) {
 	r.URL = b.url
 	if g := b.given; g != nil {
 		r.Verify, r.Discard, r.Pin = g.Verify, g.Discard, g.Pin
-		r.Policy, r.Indexer = g.Policy, g.Indexer
+		r.Copy, r.Policy, r.Indexer = g.Copy, g.Policy, g.Indexer
 		r.Piece, r.Labels = g.Piece, g.Labels
 	}
 }

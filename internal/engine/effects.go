@@ -281,6 +281,9 @@ func (e *Engine) deliver(en *entry) {
 			e.answer(en, c, Outcome{Err: shard.ErrSource})
 			continue
 		}
+		if e.tooFar(en, c, h) {
+			continue
+		}
 		e.answer(en, c, Outcome{Hold: &Hold{e: e, entry: en, epoch: en.epoch, handle: h, record: en.record}})
 	}
 }

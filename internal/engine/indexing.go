@@ -160,20 +160,11 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	}
 	fetched := e.fetching(w.ctx)
 	defer func() { fetched(err) }()
-	m, err := e.mount(w.record.URL, g)
+	o, err := e.origin(w, g)
 	if err != nil {
-		return nil, fail(key, shard.OpFetch, sourceError(err))
-	}
-	st, err := m.Stat(w.ctx)
-	if err != nil {
-		return nil, fail(key, shard.OpFetch, sourceError(err))
-	}
-	if err := rememberable(st); err != nil {
 		return nil, fail(key, shard.OpFetch, err)
 	}
-	if st.Waits && w.kind != slow {
-		return nil, elsewhere{slow}
-	}
+	st := o.stat
 	w.total.Store(st.Size)
 	fetched(nil)
 	bytes := e.memory.take(wantedMemory(st.Size))
@@ -181,10 +172,10 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	b := index.NewBuilder(&index.WriteOptions{Memory: bytes, Spill: e.cfg.Spill})
 	defer func() { _ = b.Close() }() // what was spilled is removed if it can be
 	f = &found{source: st, verify: w.record.Verify && w.record.Indexer == ""}
-	if f.result, err = e.scan(w, g, m, st, b); err != nil {
+	if f.result, err = e.scan(w, g, o, b); err != nil {
 		return nil, err
 	}
-	if err := unchanged(w.ctx, m, st); err != nil {
+	if err := unchanged(w.ctx, o.mount, o.before); err != nil {
 		return nil, fail(key, shard.OpFetch, err)
 	}
 	if g.lost() {

@@ -27,6 +27,7 @@ type opening struct {
 	record *catalog.Record
 	ctx    context.Context //nolint:containedctx // of this one attempt
 	cancel context.CancelCauseFunc
+	near   bool // the source is not to be reached
 	handle *local.Handle
 	err    error
 
@@ -42,6 +43,9 @@ func (e *Engine) open(en *entry) {
 		e.cache.Release(h)
 		return
 	}
+	if o := en.opening; o != nil && o.near && !en.waiting[inOpeners].last.near {
+		e.cutOpening(en) // somebody wants more than a copy
+	}
 	if en.opening != nil {
 		e.watchOpeners(en)
 		en.opening.line.join(en.waiting[inOpeners].last)
@@ -50,7 +54,7 @@ func (e *Engine) open(en *entry) {
 		}
 		return
 	}
-	o := &opening{entry: en, record: en.record}
+	o := &opening{entry: en, record: en.record, near: en.allNear()}
 	o.ctx, o.cancel = context.WithCancelCause(e.work)
 	o.node.what, o.node.of = whatDone, o
 	o.ticket.work, o.ticket.host = o, hostOf(en.record.URL)
@@ -168,6 +172,12 @@ func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 			h, err = nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: panic: %v", shard.ErrSource, p))
 		}
 	}()
+	if h := e.openCopy(o, g); h != nil {
+		return h, nil
+	}
+	if o.near && !e.near(r.URL) {
+		return nil, fail(r.Key, shard.OpAcquire, shard.ErrRemote)
+	}
 	m, err := e.mount(r.URL, g)
 	if err != nil {
 		return nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: %w", shard.ErrSource, err))
@@ -257,7 +267,8 @@ func (e *Engine) local(en *entry) bool {
 			return h.Local()
 		}
 	}
-	return e.near(en.record.URL)
+	indexed := en.machine.State == shard.Available || en.machine.State == shard.Serving
+	return indexed && en.record.Copy != "" || e.near(en.record.URL) // whether the copy is there, the opening finds out
 }
 
 // near reports whether the mount of a URL is one of this machine.

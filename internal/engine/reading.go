@@ -14,13 +14,13 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// scan reads the CAR of w, which lies at m and is as st says, into b.
-func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, st mount.Stat, b *index.Builder) (car.Result, error) {
+// scan reads the CAR of w from o into b.
+func (e *Engine) scan(w *indexing, g *guard, o origin, b *index.Builder) (car.Result, error) {
 	if w.record.Indexer != "" {
-		return e.scanBy(w, g, m, st, b)
+		return e.scanBy(w, g, o, b)
 	}
-	opt := car.Options{Limits: e.cfg.Limits, Verify: w.record.Verify, Size: st.Size, Progress: w.told(e, g)}
-	src, err := openBy(w, m, st, &opt)
+	opt := car.Options{Limits: e.cfg.Limits, Verify: w.record.Verify, Size: o.stat.Size, Progress: w.told(e, g)}
+	src, err := openBy(w, o, &opt)
 	if err != nil {
 		return car.Result{}, fail(w.record.Key, shard.OpFetch, sourceError(err))
 	}
@@ -35,7 +35,8 @@ func (e *Engine) scan(w *indexing, g *guard, m mount.Mount, st mount.Stat, b *in
 }
 
 // openBy opens the source of w as its policy wants it read.
-func openBy(w *indexing, m mount.Mount, st mount.Stat, opt *car.Options) (io.ReadCloser, error) {
+func openBy(w *indexing, o origin, opt *car.Options) (io.ReadCloser, error) {
+	m, st := o.mount, o.stat
 	policy := w.record.Policy
 	if w.record.Verify {
 		policy = catalog.PolicyAuto // every body is read
@@ -44,7 +45,7 @@ func openBy(w *indexing, m mount.Mount, st mount.Stat, opt *car.Options) (io.Rea
 		return nil, errors.New("it cannot be hopped through: nobody knows its size")
 	}
 	opt.Hop = policy == catalog.PolicyHop
-	if opt.Hop && w.kind != onDisk {
+	if opt.Hop && w.kind != onDisk && !o.copied {
 		if !st.Ranges {
 			return nil, fmt.Errorf("it cannot be hopped through: %w", mount.ErrNoRanges)
 		}
@@ -83,8 +84,9 @@ func (r ranges) ReadAt(p []byte, off int64) (int, error) {
 
 // scanBy has an indexer of the configuration read the CAR. Its header is read
 // by us: it says where the payload lies.
-func (e *Engine) scanBy(w *indexing, g *guard, m mount.Mount, st mount.Stat, b *index.Builder) (res car.Result, err error) {
+func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res car.Result, err error) {
 	key, name := w.record.Key, w.record.Indexer
+	m, st := o.mount, o.stat
 	if e.cfg.Indexers[name] == nil {
 		return res, fail(key, shard.OpIndex, fmt.Errorf("%w: no indexer is called %q", shard.ErrIndex, name))
 	}

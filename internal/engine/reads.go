@@ -110,8 +110,8 @@ func (w *loss) finish(e *Engine) {
 	if en.id() != w.id || e.loop.broken != nil {
 		return
 	}
-	if w.url != "" && w.url != en.record.URL {
-		return // it lies elsewhere by now
+	if e.strayed(en, w) {
+		return
 	}
 	if s := en.machine.State; s != shard.Available && s != shard.Serving {
 		return
