@@ -31,6 +31,8 @@ type scale struct {
 	outstanding int // registrations under way at once
 	syncs       int // fdatasyncs that are timed
 	start       int // shards in the store that is started
+	cold        int // CARs of acquire-cold
+	vast        int // shards of lazy-10m
 }
 
 // shortScale fits in five minutes. The sizes that decide which way the store
@@ -42,6 +44,7 @@ func shortScale() scale {
 	s.rounds = 5
 	s.gets, s.acquires = 50_000, 20_000
 	s.lazy = 100_000
+	s.cold = 4_096
 	return s
 }
 
@@ -52,6 +55,7 @@ func fullScale() scale {
 		mid: 262_144, tiny: 2_000_000, large: 100_000, many: 1_000, apart: 256,
 		perCAR: 1_000, gets: 200_000, acquires: 100_000, callers: 64,
 		lazy: 200_000, outstanding: 1_024, syncs: 200, start: 1_000_000,
+		cold: 100_000, vast: 10_000_000,
 	}
 }
 

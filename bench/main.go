@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,10 +82,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 // choose returns the rows that ids names; all if it names none.
 func choose(ids string) ([]row, error) {
-	all := rows()
 	if ids == "" {
-		return all, nil
+		return rows(), nil
 	}
+	all := slices.Concat(rows(), onlyByName())
 	known := make([]string, len(all))
 	for i, r := range all {
 		known[i] = r.id

@@ -70,17 +70,19 @@ type plan struct {
 	mount mount.Mount
 }
 
+func lazyKey(i int) shard.Key { return shard.Key(fmt.Sprintf("lazy/%09d", i)) }
+
 // planLazy plans n shards from the given number on. Their sources need not
 // exist: nobody looks before a shard is used.
 func planLazy(dir string, from, n int) ([]plan, error) {
 	plans := make([]plan, n)
 	for i := range plans {
-		name := fmt.Sprintf("lazy/%09d", from+i)
-		m, err := filemount.New(filepath.Join(dir, "sources", name+".car"))
+		key := lazyKey(from + i)
+		m, err := filemount.New(filepath.Join(dir, "sources", string(key)+".car"))
 		if err != nil {
 			return nil, err
 		}
-		plans[i] = plan{shard.Key(name), m}
+		plans[i] = plan{key, m}
 	}
 	return plans, nil
 }

@@ -26,10 +26,19 @@ func rows() []row {
 		{"acquire-100k", acquire100k},
 		{"acquire-2m", acquire2m},
 		{"acquire-many", acquireMany},
+		{"acquire-cold", acquireCold},
 		{"acquire-64", acquire64},
 		{"register-lazy", registerLazy},
 		{"start-1m", start1m},
 		{"heap-idle", heapIdle},
+		{"goroutines", goroutines},
+	}
+}
+
+// onlyByName are rows that are measured when they are named, and not with all.
+func onlyByName() []row {
+	return []row{
+		{"lazy-10m", lazy10m},
 	}
 }
 
