@@ -2,6 +2,8 @@ package dagstore
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +20,13 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		fmt.Fprintln(os.Stderr, child(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A rig is a store on a disk that can crash and fail, over CARs in memory.
 type rig struct {
