@@ -18,7 +18,7 @@ import (
 type ill struct {
 	on    atomic.Bool
 	asks  atomic.Int64
-	pause time.Duration // before it answers
+	pause atomic.Int64 // before it answers, as a time.Duration
 }
 
 var errIll = errors.New("ill today")
@@ -30,9 +30,7 @@ type illMount struct {
 
 func (m illMount) Stat(ctx context.Context) (mount.Stat, error) {
 	m.i.asks.Add(1)
-	if m.i.pause > 0 {
-		time.Sleep(m.i.pause)
-	}
+	time.Sleep(time.Duration(m.i.pause.Load()))
 	if m.i.on.Load() {
 		return mount.Stat{}, errIll
 	}
@@ -148,7 +146,7 @@ func TestParkedCallersGetTheLastError(t *testing.T) {
 		i := r.illness()
 		_, m := r.put("a.car", 1, 20)
 		r.register("a", m, &RegisterOptions{Lazy: true})
-		i.pause = time.Second
+		i.pause.Store(int64(time.Second))
 		out := make(chan ShardResult, 10)
 		for range 10 {
 			if err := r.store.AcquireShard(t.Context(), "a", out, nil); err != nil {
@@ -191,7 +189,7 @@ func TestR22MoreFailedThanWorkers(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		i.on.Store(false)
-		i.pause = 2 * time.Second
+		i.pause.Store(int64(2 * time.Second))
 		began := time.Now()
 		r.reopen()
 		if d := time.Since(began); d > 0 {

@@ -7,12 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/blocks"
@@ -34,7 +32,6 @@ const (
 	catalogFolder = "catalog"
 	spillFolder   = "spill" // what is sorted on disk; nothing in it outlives a process
 	spillPrefix   = "dagstore-"
-	spareSpace    = 64 << 20 // bytes of free space that new work does not touch
 )
 
 // ours are the names that a store has in its folder.
@@ -187,19 +184,15 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Window:    window,
 		Spill:     spill,
 		Stall:     c.Work.Stall,
-		Retry: engine.Retry{
-			OnAcquire: c.Retry.When != Never,
-			OnOpen:    c.Retry.When == OnOpen,
-			Attempts:  c.Retry.Attempts,
-			First:     c.Retry.First,
-			Longest:   c.Retry.Longest,
-		},
-		Closed:   ErrClosed,
-		ReadOnly: ErrReadOnly,
-		Log:      c.Logger,
-		Now:      time.Now,
-		Watch:    s.watcher(),
-		Tracer:   c.tracer(),
+		Retry:     retryRule(c.Retry),
+		Closed:    ErrClosed,
+		ReadOnly:  ErrReadOnly,
+		NoSpace:   ErrNoSpace,
+		Space:     s.level,
+		Log:       c.Logger,
+		Now:       time.Now,
+		Watch:     s.watcher(),
+		Tracer:    c.tracer(),
 	})
 	if err != nil {
 		s.observer.close(eventGrace)
@@ -210,6 +203,16 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func retryRule(r Retry) engine.Retry {
+	return engine.Retry{
+		OnAcquire: r.When != Never,
+		OnOpen:    r.When == OnOpen,
+		Attempts:  r.Attempts,
+		First:     r.First,
+		Longest:   r.Longest,
+	}
 }
 
 // prepareSpill makes the folder for what is sorted on disk, and removes what a
@@ -234,37 +237,6 @@ func prepareSpill(fsys vfs.FS, dir string) (string, error) {
 		}
 	}
 	return native, nil
-}
-
-// A spaceGauge remembers for a moment how much room the disk has: asking for
-// each of 100,000 registrations a second would cost more than they do.
-type spaceGauge struct {
-	asked atomic.Int64 // when, in nanoseconds since 1970
-	free  atomic.Int64 // bytes; -1 if it could not be asked
-}
-
-const spaceEvery = 100 * time.Millisecond
-
-// space returns an error that wraps ErrNoSpace if new work had better not
-// begin. What cannot be asked does not stop it.
-func (s *Store) space() error {
-	if free := s.free(); free >= 0 && free < spareSpace {
-		return fmt.Errorf("%w: %d bytes are left in %s, %d are kept in hand", ErrNoSpace, free, s.parts.dir, int64(spareSpace))
-	}
-	return nil
-}
-
-// free is how many bytes are free on the disk; -1 if it cannot be asked.
-func (s *Store) free() int64 {
-	now := time.Now().UnixNano()
-	if asked := s.gauge.asked.Load(); now-asked > int64(spaceEvery) && s.gauge.asked.CompareAndSwap(asked, now) {
-		free := int64(-1)
-		if u, err := s.parts.fsys.GetDiskUsage(s.parts.dir); err == nil && u.TotalBytes > 0 {
-			free = int64(min(u.AvailBytes, math.MaxInt64))
-		}
-		s.gauge.free.Store(free)
-	}
-	return s.gauge.free.Load()
 }
 
 // info is what the engine knows of a shard, in the caller's words.

@@ -163,6 +163,7 @@ func (e *Engine) Submit(c *Call) error {
 }
 
 func (e *Engine) submit(c *Call) error {
+	e.measure()
 	if c.persists() {
 		if err := e.take(c, e.tokens); err != nil {
 			return err

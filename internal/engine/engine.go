@@ -38,6 +38,12 @@ type Config struct {
 	Window    int    // indexings in memory that nobody waits for
 	Spill     string // folder for sorted runs
 
+	// Space tells how much room the disk has. It is asked often, by callers
+	// and workers, so it should keep its answer for a moment. NoSpace is what
+	// calls get that there is no room for.
+	Space   func() Space
+	NoSpace error
+
 	Retry Retry
 	Stall time.Duration // a source that brings no byte for so long is given up
 
@@ -69,6 +75,7 @@ type Engine struct {
 	memory     *memory
 	counts     counts
 	gauges     gauges
+	space      atomic.Uint32 // a Space: what was measured last
 
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop

@@ -41,7 +41,7 @@ type flush struct {
 // flush has the memory table written if it is due, one worker at a time.
 func (e *Engine) flush() {
 	l := &e.loop
-	if l.flushing || l.broken != nil || e.shut.Load() || !e.inverted.Due() {
+	if l.flushing || l.broken != nil || e.shut.Load() || Space(e.space.Load()) == Full || !e.inverted.Due() {
 		return
 	}
 	l.flushing = true
@@ -55,7 +55,7 @@ func (e *Engine) flush() {
 
 // merge merges layers until there are few enough of them.
 func (e *Engine) merge() error {
-	for e.inverted.MergeDue() && e.work.Err() == nil {
+	for e.inverted.MergeDue() && e.work.Err() == nil && e.measure() == Ample {
 		if _, err := e.inverted.Merge(e.work); err != nil {
 			return err
 		}

@@ -182,7 +182,7 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 		return nil, errGivenUp
 	}
 	if err := e.write(w.ctx, b, f); err != nil {
-		return nil, fail(key, shard.OpIndex, err)
+		return nil, fail(key, shard.OpIndex, e.noSpace(err))
 	}
 	return f, nil
 }
@@ -199,6 +199,9 @@ func (w *indexing) told(e *Engine, g *guard) func(done int64) {
 
 // write puts the index on disk and into the inverted index.
 func (e *Engine) write(ctx context.Context, b *index.Builder, f *found) error {
+	if err := e.roomy(); err != nil {
+		return err
+	}
 	n, err := e.ids.next(ctx)
 	if err != nil {
 		return err

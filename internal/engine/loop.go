@@ -31,6 +31,7 @@ type loop struct {
 
 	intents  uint64 // place in the queue of intents up to which they are in memory
 	backlog  bool   // there may be intents beyond
+	probing  bool   // somebody looks for space
 	scanning bool
 	paging   int // entries of the last page that are being loaded
 }
@@ -214,6 +215,8 @@ func (e *Engine) refuse(en *entry, c *Call) error {
 		return shard.ErrBusy
 	case c.near && state != shard.Gone && !e.local(en):
 		return shard.ErrRemote
+	case e.cramped(en, c):
+		return e.cfg.NoSpace
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (e *Engine) scan(w *indexing, g *guard, o origin, b *index.Builder) (car.Re
 		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
 	})
 	if err != nil {
-		return res, fail(w.record.Key, shard.OpIndex, err)
+		return res, fail(w.record.Key, shard.OpIndex, e.noSpace(err))
 	}
 	return res, nil
 }
@@ -116,7 +116,7 @@ func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res 
 		err = in.short(st.Size)
 	}
 	if err != nil {
-		return res, fail(key, shard.OpIndex, err)
+		return res, fail(key, shard.OpIndex, e.noSpace(err))
 	}
 	return res, nil
 }

@@ -48,7 +48,7 @@ func (e *Engine) failure(en *entry, why cause) *shard.Failure {
 	if en.record != nil && en.record.Failure != nil {
 		f.Attempts = en.record.Failure.Attempts
 	}
-	if !why.lost {
+	if !why.lost && (e.cfg.NoSpace == nil || !errors.Is(why.err, e.cfg.NoSpace)) {
 		f.Attempts++
 	}
 	if !errors.As(why.err, &f.Err) {
@@ -102,6 +102,9 @@ func (e *Engine) revive() {
 		case room <- struct{}{}:
 		case <-e.work.Done():
 			return
+		}
+		for e.measure() != Ample && e.work.Err() == nil {
+			e.pause(spaceEvery)
 		}
 		c := &Call{
 			op: shard.OpRecover, event: lifecycle.Recover, key: r.Key, ctx: context.Background(), sink: room,

@@ -82,7 +82,13 @@ func (e *Engine) hasten(en *entry, c *Call) {
 
 func (e *Engine) startIndexing() {
 	l := &e.loop
+	if e.scarce() && l.sources.waits() > 0 {
+		e.startProbe()
+	}
 	for k := range l.sources {
+		if e.scarce() {
+			break // what waits goes on waiting
+		}
 		for {
 			w, ok := l.sources[k].next()
 			if !ok {
@@ -101,7 +107,12 @@ func (w *indexing) run(e *Engine) {
 	w.began(e)
 	do(e, task[*found]{
 		ctx: w.ctx, cancel: w.cancel,
-		do: func(g *guard) (*found, error) { return e.index(w, g) },
+		do: func(g *guard) (*found, error) {
+			if e.measure() != Ample {
+				return nil, elsewhere{w.kind} // to wait for space
+			}
+			return e.index(w, g)
+		},
 		end: func(f *found, err error) {
 			w.found, w.err = f, err
 			if errors.Is(err, shard.ErrStalled) {
