@@ -232,6 +232,21 @@ func ExampleStore_Remount() {
 	// newer.car 7 <nil>
 }
 
+// What belongs to no shard any more goes by itself; GC tells what there was.
+func ExampleStore_GC() {
+	ctx := context.Background()
+	dir, store := exampleStore(ctx)
+	defer os.RemoveAll(dir)
+	defer store.Close()
+	if err := os.WriteFile(filepath.Join(dir, "store", "notes.txt"), []byte("mine"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	report, err := store.GC(ctx)
+	fmt.Println(report.Files, report.Left, report.Foreign, err)
+	// Output:
+	// 0 0 [notes.txt] <nil>
+}
+
 func exampleStore(ctx context.Context) (dir string, store *dagstore.Store) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

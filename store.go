@@ -32,6 +32,10 @@ type Store struct {
 	observer *observer    // nil if nobody wants to hear of anything
 	metrics  *metrics.Set // nil if nobody wants to see any
 	shown    bool         // they are registered
+	spill    struct {
+		sync.Mutex
+		left []string // files of earlier processes that could not be removed
+	}
 
 	closed  atomic.Bool
 	closing sync.Once

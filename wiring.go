@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/blocks"
@@ -32,10 +30,13 @@ const (
 	catalogFolder = "catalog"
 	spillFolder   = "spill" // what is sorted on disk; nothing in it outlives a process
 	spillPrefix   = "dagstore-"
+
+	copiesFolder     = "copies"
+	quarantineFolder = "quarantine"
 )
 
 // ours are the names that a store has in its folder.
-var ours = []string{versionFile, versionFile + ".tmp", vfs.LockName, catalogFolder, spillFolder, "index", "top", "copies", "quarantine"}
+var ours = []string{versionFile, versionFile + ".tmp", vfs.LockName, catalogFolder, spillFolder, "index", "top", copiesFolder, quarantineFolder}
 
 // parts are what a store is made of, besides its engine.
 type parts struct {
@@ -160,7 +161,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	}
 	s := &Store{cfg: c, parts: p}
 	s.gauge.free.Store(-1) // until it is asked
-	spill, err := prepareSpill(fsys, dir)
+	spill, left, err := prepareSpill(fsys, dir)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
@@ -168,6 +169,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	if c.Metrics != nil {
 		s.metrics = metrics.New(s.showMetrics)
 	}
+	s.spill.left = left
 	s.engine, err = engine.New(ctx, engine.Config{
 		Catalog:   p.catalog,
 		Segments:  p.segments,
@@ -216,27 +218,18 @@ func retryRule(r Retry) engine.Retry {
 }
 
 // prepareSpill makes the folder for what is sorted on disk, and removes what a
-// process that was killed has left in it. A store in memory has none of its own.
-func prepareSpill(fsys vfs.FS, dir string) (string, error) {
+// process that was killed has left in it; what cannot be removed hurts nobody
+// and is left to GC. A store in memory has no such folder.
+func prepareSpill(fsys vfs.FS, dir string) (folder string, left []string, err error) {
 	native, ok := vfs.Native(fsys, fsys.PathJoin(dir, spillFolder))
 	if !ok {
-		return "", nil
+		return "", nil, nil
 	}
 	if err := os.MkdirAll(native, 0o777); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	names, err := os.ReadDir(native)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range names {
-		if strings.HasPrefix(e.Name(), spillPrefix) && e.Type().IsRegular() {
-			if err := os.Remove(filepath.Join(native, e.Name())); err != nil {
-				return "", err
-			}
-		}
-	}
-	return native, nil
+	left, err = spilled(native)
+	return native, left, err
 }
 
 // info is what the engine knows of a shard, in the caller's words.

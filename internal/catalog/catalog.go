@@ -28,6 +28,9 @@ type Catalog interface {
 	// [ErrNotFound] if none has.
 	Owner(ctx context.Context, id index.ID) (shard.Key, error)
 
+	// Owners yields, rising, the ids for which Owner names a shard.
+	Owners(ctx context.Context) iter.Seq2[index.ID, error]
+
 	// Apply makes all of a batch durable, or nothing. It returns a
 	// [*ConflictError] or one that wraps [ErrInvalid] if the batch does not
 	// fit: then nothing has changed and the catalogue goes on. If the disk

@@ -90,6 +90,11 @@ func (e *Embedded) Intents(ctx context.Context, afterSeq uint64) iter.Seq2[Queue
 	return scan(ctx, e, key64(spaceQueue, afterSeq+1), after([]byte{spaceQueue}), parseQueued)
 }
 
+// Owners implements [Catalog].
+func (e *Embedded) Owners(ctx context.Context) iter.Seq2[index.ID, error] {
+	return scan(ctx, e, []byte{spaceOwner}, after([]byte{spaceOwner}), parseID)
+}
+
 // Pending implements [Catalog].
 func (e *Embedded) Pending(ctx context.Context) iter.Seq2[index.ID, error] {
 	return scan(ctx, e, []byte{spacePending}, after([]byte{spacePending}), parseID)

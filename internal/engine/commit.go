@@ -24,9 +24,10 @@ type batch struct {
 	dead    []index.ID  // of no shard any more
 	purged  []shard.Key // whose records cannot be read, and are to go
 
-	after  []reply // what waits for it
-	moves  []move  // and what is told then
-	tokens int     // of the calls that are in it
+	after   []reply   // what waits for it
+	burials []*burial // likewise
+	moves   []move    // and what is told then
+	tokens  int       // of the calls that are in it
 
 	content catalog.Batch // once taken
 	err     error
@@ -40,7 +41,7 @@ type reply struct {
 }
 
 func (b *batch) empty() bool {
-	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.purged) == 0 && len(b.after) == 0 && b.tokens == 0
+	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.purged) == 0 && len(b.after) == 0 && len(b.burials) == 0 && b.tokens == 0
 }
 
 // change puts en into the batch.
@@ -134,7 +135,11 @@ func (b *batch) finish(e *Engine) {
 	for _, en := range b.dirty {
 		e.counts.resize(en.key, indexBytes(en.durable), indexBytes(en.taken))
 		en.durable = en.taken
+		if r := en.taken; r != nil && r.Index.ID != 0 {
+			e.ids.written(r.Index.ID)
+		}
 	}
+	b.buried(e)
 	for i := range b.moves {
 		e.tell(&b.moves[i])
 	}
@@ -165,6 +170,9 @@ func (e *Engine) commitFailed(b *batch) {
 	for range next.tokens {
 		<-e.tokens
 	}
+	next.err = b.err
+	b.buried(e)
+	next.buried(e)
 	for _, r := range slices.Concat(b.after, next.after) {
 		r.outcome.takeBack()
 		e.settle(r.call, Outcome{Err: err})
@@ -234,12 +242,19 @@ type sweep struct{ node node }
 func (s *sweep) finish(e *Engine) {
 	e.loop.sweeping = false
 	e.startRemovals()
+	if !e.loop.sweeping {
+		waiting := e.loop.burials
+		e.loop.burials = nil
+		for _, x := range waiting {
+			x.finish(e)
+		}
+	}
 }
 
 func (s *sweep) abandon(*Engine) {}
 
 // startRemovals removes files, one worker at a time. A file that cannot be
-// removed is left to the next start: its id stays dead.
+// removed is left to the next GC or start: its id stays dead.
 func (e *Engine) startRemovals() {
 	l := &e.loop
 	if l.sweeping || len(l.removals) == 0 || e.shut.Load() {
@@ -258,6 +273,7 @@ func (e *Engine) startRemovals() {
 func (e *Engine) removeFiles(ids []index.ID) {
 	for _, id := range ids {
 		err := e.cfg.Segments.Remove(context.WithoutCancel(e.work), indexName(id))
+		e.ids.removed(id, err)
 		if err != nil {
 			e.cfg.Log.Warn("an index file could not be removed", "file", indexName(id).String(), "err", err)
 		}

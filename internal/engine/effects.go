@@ -108,7 +108,7 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 	}
 	if do.Has(lifecycle.Forget) {
 		if old != 0 {
-			b.bury(old)
+			e.bury(old)
 		}
 		en.record = nil
 		b.change(en)
@@ -122,7 +122,7 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 		why.found.install(r, e.cfg.Now())
 		b.addPending(r.Index.ID, why.found.settled)
 		if old != 0 {
-			b.bury(old)
+			e.bury(old)
 		}
 	}
 	if do.Has(lifecycle.Rebind) {

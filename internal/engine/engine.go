@@ -77,6 +77,9 @@ type Engine struct {
 	gauges     gauges
 	space      atomic.Uint32 // a Space: what was measured last
 
+	collecting chan struct{} // one GC at a time, and none before the start has done its own
+	inherited  []index.ID    // dead when the last process ended
+
 	tokens  chan struct{} // one for each call that writes
 	room    chan struct{} // one for each call that waits for the loop
 	closing chan struct{}
@@ -106,6 +109,8 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		closing:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 		recovered: make(chan struct{}),
+
+		collecting: make(chan struct{}, 1),
 	}
 	e.work, e.cut = context.WithCancel(context.Background())
 	e.memory = newMemory(cfg.Memory, cfg.Indexings+cfg.Fetches+cfg.Waits)
@@ -115,6 +120,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e.loop.init(e)
+	e.collecting <- struct{}{}
 	e.workers.Go(e.commits)
 	e.workers.Go(e.restore)
 	if cfg.Retry.OnOpen {
@@ -139,12 +145,15 @@ func (e *Engine) openLayers(ctx context.Context) error {
 			return err
 		}
 		dead = append(dead, id)
+		e.ids.doom(id) // the last process may not have come to removing its file
 	}
+	e.inherited = dead
 	cfg := layers.Config{
 		Key:    e.cfg.Catalog.Meta().HashKey,
 		Files:  layerFiles{e.cfg.Segments},
 		Next:   e.ids.next,
 		Commit: e.commitLayers,
+		Keep:   e.ids.remembered,
 		Spill:  e.cfg.Spill,
 		Now:    e.cfg.Now,
 	}

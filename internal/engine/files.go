@@ -48,20 +48,20 @@ func (e *Engine) flush() {
 	w := &flush{}
 	w.node.what, w.node.of = whatDone, w
 	e.workers.Go(func() {
-		w.err = errors.Join(e.inverted.Sync(e.work), e.merge())
+		w.err = errors.Join(e.inverted.Sync(e.work), e.merge(e.work))
 		e.box.complete(&w.node)
 	})
 }
 
 // merge merges layers until there are few enough of them.
-func (e *Engine) merge() error {
-	for e.inverted.MergeDue() && e.work.Err() == nil && e.measure() == Ample {
-		if _, err := e.inverted.Merge(e.work); err != nil {
+func (e *Engine) merge(ctx context.Context) error {
+	for e.inverted.MergeDue() && ctx.Err() == nil && e.measure() == Ample {
+		if _, err := e.inverted.Merge(ctx); err != nil {
 			return err
 		}
 		e.gauges.merges.Add(1)
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (w *flush) finish(e *Engine) {
@@ -72,46 +72,6 @@ func (w *flush) finish(e *Engine) {
 }
 
 func (w *flush) abandon(*Engine) {}
-
-// sweep removes the files that an earlier process made and did not come to
-// name in the catalogue: no batch will ever name them.
-func (e *Engine) sweep(ctx context.Context) error {
-	listed, err := e.cfg.Catalog.Layers(ctx)
-	if err != nil {
-		return err
-	}
-	named := func(name segment.Name) (bool, error) {
-		if name.Kind == segment.Layer {
-			return slices.ContainsFunc(listed, func(l catalog.Layer) bool { return l.N == name.N }), nil
-		}
-		_, err := e.cfg.Catalog.Owner(ctx, index.ID(name.N))
-		if errors.Is(err, catalog.ErrNotFound) {
-			return false, nil
-		}
-		return true, err
-	}
-	for _, kind := range []segment.Kind{segment.Index, segment.Layer} {
-		for entry, err := range e.cfg.Segments.List(ctx, kind) {
-			if err != nil {
-				return err
-			}
-			if !e.ids.foreign(entry.Name.N) {
-				continue
-			}
-			is, err := named(entry.Name)
-			if err != nil {
-				return err
-			}
-			if !is {
-				e.cfg.Log.Info("a file that no record names is removed", "file", entry.Name.String(), "bytes", entry.Size)
-				if err := e.cfg.Segments.Remove(ctx, entry.Name); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
 
 // damagedLayers returns the numbers of the layers that err says are lost:
 // damaged or not there. It returns none if something else is wrong as well.

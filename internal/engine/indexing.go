@@ -140,7 +140,7 @@ func (e *Engine) discard(f *found) {
 		return
 	}
 	if e.loop.broken == nil {
-		e.loop.gather.bury(f.id)
+		e.bury(f.id)
 	}
 }
 
@@ -202,11 +202,19 @@ func (e *Engine) write(ctx context.Context, b *index.Builder, f *found) error {
 	if err := e.roomy(); err != nil {
 		return err
 	}
-	n, err := e.ids.next(ctx)
+	id, err := e.ids.index(ctx)
 	if err != nil {
 		return err
 	}
-	f.id = index.ID(n)
+	f.id = id
+	if err := e.writeIndex(ctx, b, f); err != nil {
+		e.ids.written(id) // what could not be removed is nobody's
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) writeIndex(ctx context.Context, b *index.Builder, f *found) error {
 	file, err := e.cfg.Segments.Create(ctx, indexName(f.id))
 	if err != nil {
 		return err

@@ -201,22 +201,11 @@ func (e *Engine) restore() {
 		if err := e.census(ctx); err != nil && ctx.Err() == nil {
 			e.trouble("the shards could not be counted", err)
 		}
-		var dead []index.ID
-		for id, err := range e.cfg.Catalog.Dead(ctx) {
-			if err != nil {
-				if ctx.Err() == nil {
-					e.trouble("the list of dead indices cannot be read", err)
-				}
-				return
-			}
-			dead = append(dead, id)
-		}
-		e.removeFiles(dead)
-		if err := e.sweep(ctx); err != nil && ctx.Err() == nil {
-			e.trouble("files that no record names could not be looked for", err)
-		}
-		if err := e.merge(); err != nil && ctx.Err() == nil {
-			e.trouble("layers could not be merged", err)
+		defer func() { <-e.collecting }() // since before the start
+		e.removeFiles(e.inherited)
+		e.inherited = nil
+		if _, err := e.collect(ctx); err != nil && ctx.Err() == nil {
+			e.trouble("what belongs to no shard could not be removed", err)
 		}
 	})
 }

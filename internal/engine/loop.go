@@ -22,6 +22,7 @@ type loop struct {
 	flushing bool
 	removals []index.ID // files to be removed
 	sweeping bool
+	burials  []*burial // that wait for the end of removing
 
 	gather   *batch
 	flight   *batch

@@ -32,6 +32,7 @@ type watchRig struct {
 	cfg    Config
 	e      *Engine
 	close  func()
+	gate   *gatedCatalog // around the catalogue, from the next opening on; nil: none
 
 	mu    sync.Mutex
 	moves []string
@@ -112,6 +113,10 @@ func (r *watchRig) open() {
 	}
 	cfg := r.cfg
 	cfg.Catalog, cfg.Segments = c, segments
+	if r.gate != nil {
+		r.gate.Catalog = c
+		cfg.Catalog = r.gate
+	}
 	if r.e, err = New(ctx, cfg); err != nil {
 		r.t.Fatal(err)
 	}

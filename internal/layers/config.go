@@ -82,6 +82,11 @@ type Config struct {
 	// opened with what is on disk: nothing is lost then by either.
 	Commit func(ctx context.Context, c Change) error
 
+	// Keep says of a dead id that nothing holds whether it has to be remembered
+	// all the same, because its file is still there. It must neither block nor
+	// call the index. nil: none has to.
+	Keep func(id index.ID) bool
+
 	// MemEntries is when the table in memory is due to be flushed. An Add
 	// that finds twice as much, in all tables, flushes first. A shard with
 	// more becomes a layer of its own. Default 1,000,000, which is some

@@ -156,6 +156,15 @@ func (inv *Inverted) writeLayer(ctx context.Context, ids *roaring.Bitmap, rows f
 	if err != nil {
 		return nil, fmt.Errorf("layers: a number for a new layer: %w", err)
 	}
+	inv.used(n)
+	l, err := inv.writeNumber(ctx, n, ids, rows)
+	if l == nil {
+		inv.unused(n)
+	}
+	return l, err
+}
+
+func (inv *Inverted) writeNumber(ctx context.Context, n uint32, ids *roaring.Bitmap, rows func(*writer) error) (*layer, error) {
 	sink, err := inv.cfg.Files.Create(ctx, n)
 	if err != nil {
 		return nil, &Error{OpWrite, n, err}
@@ -235,7 +244,7 @@ func (inv *Inverted) commit(ctx context.Context, r replacement) error {
 		})
 	}
 	if err != nil && r.add != nil {
-		_ = r.add.file.Close() // nothing was written
+		_ = r.add.file.Close() // nothing was written; its number counts as used, since the list may name it
 	}
 	return err
 }
@@ -292,7 +301,9 @@ func (inv *Inverted) unheld(v *view, r *replacement) []index.ID {
 	}
 	var ids []index.ID
 	for it := rest.Iterator(); it.HasNext(); {
-		ids = append(ids, index.ID(it.Next()))
+		if id := index.ID(it.Next()); inv.cfg.Keep == nil || !inv.cfg.Keep(id) {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }

@@ -29,12 +29,13 @@ type Inverted struct {
 	// writing while that is frozen, so that no shard is split over two.
 	gate sync.RWMutex
 
-	mu       sync.Mutex       // guards the rest, and who replaces view; never held over I/O
-	adding   map[index.ID]int // Adds under way: such an id is not forgotten
-	room     roomTaken        // by all tables in memory
-	trash    []*layer         // no view holds them: to be closed and maybe removed
-	failedAt time.Time        // when the last flush failed; zero after one that did not
-	closed   bool             // and nobody sweeps any more
+	mu       sync.Mutex          // guards the rest, and who replaces view; never held over I/O
+	adding   map[index.ID]int    // Adds under way: such an id is not forgotten
+	using    map[uint32]struct{} // layers whose files are written, open, or to be removed
+	room     roomTaken           // by all tables in memory
+	trash    []*layer            // no view holds them: to be closed and maybe removed
+	failedAt time.Time           // when the last flush failed; zero after one that did not
+	closed   bool                // and nobody sweeps any more
 
 	flushing, merging, large semaphore
 }
@@ -79,6 +80,7 @@ func Open(ctx context.Context, cfg Config, list []Layer, dead []index.ID) (*Inve
 		k0:       binary.LittleEndian.Uint64(cfg.Key[:8]),
 		k1:       binary.LittleEndian.Uint64(cfg.Key[8:]),
 		adding:   make(map[index.ID]int),
+		using:    make(map[uint32]struct{}),
 		flushing: make(semaphore, 1),
 		merging:  make(semaphore, 1),
 		large:    make(semaphore, 1),
@@ -111,6 +113,7 @@ func (inv *Inverted) openLayers(ctx context.Context, list []Layer) ([]*layer, er
 			continue
 		}
 		opened = append(opened, l)
+		inv.using[l.N] = struct{}{}
 	}
 	if len(errs) == 0 {
 		return opened, nil
@@ -281,7 +284,9 @@ func (inv *Inverted) sweep(ctx context.Context) error {
 		if err := inv.cfg.Files.Remove(ctx, l.N); err != nil {
 			errs = append(errs, &Error{OpRemove, l.N, err})
 			again = append(again, l)
+			continue
 		}
+		inv.unused(l.N)
 	}
 	inv.mu.Lock()
 	inv.trash = append(inv.trash, again...)

@@ -279,6 +279,15 @@ func (t *table) without(ids *roaring.Bitmap) {
 	}
 }
 
+// with puts the shards of t into ids.
+func (t *table) with(ids *roaring.Bitmap) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.shards {
+		ids.Add(uint32(id))
+	}
+}
+
 // due says whether t wants to be flushed.
 func (t *table) due(cfg *Config, now time.Time) bool {
 	t.mu.Lock()

@@ -62,11 +62,20 @@ func parse(kind Kind, base string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
+// part is the sub-folder of index n.
+func part(n uint32) string { return fmt.Sprintf("%02x", n&0xff) }
+
+// isPart reports whether part ever gives name.
+func isPart(name string) bool {
+	n, err := strconv.ParseUint(name, 16, 8)
+	return err == nil && part(uint32(n)) == name
+}
+
 func (f *Folder) path(name Name) string {
 	if name.Kind == Layer {
 		return f.fsys.PathJoin(f.dir, layerDir, base(name))
 	}
-	return f.fsys.PathJoin(f.dir, indexDir, fmt.Sprintf("%02x", name.N&0xff), base(name))
+	return f.fsys.PathJoin(f.dir, indexDir, part(name.N), base(name))
 }
 
 func (f *Folder) asideDir(kind Kind) string {
@@ -80,7 +89,7 @@ func (f *Folder) dirs(kind Kind) []string {
 	}
 	dirs := make([]string, 256)
 	for i := range dirs {
-		dirs[i] = f.fsys.PathJoin(f.dir, indexDir, fmt.Sprintf("%02x", i))
+		dirs[i] = f.fsys.PathJoin(f.dir, indexDir, part(uint32(i)))
 	}
 	return dirs
 }

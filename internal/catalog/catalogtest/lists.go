@@ -81,6 +81,16 @@ func (s *suite) intents() error {
 	)
 }
 
+// owned checks which of the ids from 8001 to 8999 have an owner.
+func (s *suite) owned(want ...index.ID) error {
+	ids, err := s.ids(func(ctx context.Context) func(func(index.ID, error) bool) { return s.c.Owners(ctx) })
+	ids = slices.DeleteFunc(ids, func(id index.ID) bool { return id < 8001 || id > 8999 })
+	if err != nil || !slices.Equal(ids, want) {
+		return fmt.Errorf("ids with an owner: %v, %w, want %v", ids, err, want)
+	}
+	return nil
+}
+
 func (s *suite) owner(id index.ID, want shard.Key) error {
 	got, err := s.c.Owner(s.ctx, id)
 	if want == "" && errors.Is(err, catalog.ErrNotFound) {
@@ -95,16 +105,21 @@ func (s *suite) owner(id index.ID, want shard.Key) error {
 func (s *suite) owners() error {
 	r := Lazy("law8")
 	r.State, r.Index.ID = shard.Available, 8001
-	if err := errors.Join(s.put(0, r), s.owner(8001, r.Key), s.owner(8002, "")); err != nil {
+	if err := errors.Join(s.put(0, r), s.owner(8001, r.Key), s.owner(8002, ""), s.owned(8001)); err != nil {
 		return err
 	}
 	again := Next(r)
 	again.Index.ID = 8002
-	if err := errors.Join(s.put(1, again), s.owner(8001, ""), s.owner(8002, r.Key)); err != nil {
+	more := Lazy("law8/lower")
+	more.State, more.Index.ID = shard.Errored, 8001
+	if err := errors.Join(s.put(1, again), s.owner(8001, ""), s.owner(8002, r.Key), s.owned(8002)); err != nil {
+		return err
+	}
+	if err := errors.Join(s.put(0, more), s.owned(8001, 8002)); err != nil {
 		return err
 	}
 	err := s.c.Apply(s.ctx, &catalog.Batch{Deletes: []catalog.Delete{{Key: r.Key, Expect: 2}}})
-	return errors.Join(err, s.owner(8002, ""))
+	return errors.Join(err, s.owner(8002, ""), s.owned(8001))
 }
 
 func (s *suite) sets() error {
