@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/dagstore/dagstore/index"
@@ -21,6 +22,8 @@ type loop struct {
 	sources  sources
 	flushing bool
 	removals []index.ID // files to be removed
+	wakes    uint64
+	crowd    int // calls handled since the last wake
 	sweeping bool
 	burials  []*burial // that wait for the end of removing
 
@@ -68,12 +71,30 @@ func (e *Engine) run() {
 		}
 		select {
 		case <-e.box.wake:
+			e.gatherCalls()
 		case <-tick.C:
 			e.awake()
 			e.flush()
 		}
 	}
 	e.finish()
+}
+
+// lookAround is after how many wakes the loop looks whether it has more than
+// one caller.
+const lookAround = 32
+
+// gatherCalls lets callers who are ready to run come first, if there may be
+// many. Else the loop and the caller whom it has just answered would wake each
+// other in turn, and everybody else would wait until the scheduler's patience,
+// 10 ms, is at its end. A lone caller does not notice.
+func (e *Engine) gatherCalls() {
+	l := &e.loop
+	l.wakes++
+	if l.crowd > 1 || l.wakes%lookAround == 0 {
+		runtime.Gosched()
+	}
+	l.crowd = 0
 }
 
 // awake ends the doze that was not ended by a message.
@@ -134,6 +155,7 @@ func (e *Engine) handle(n *node) {
 	switch n.what {
 	case whatCall:
 		<-e.room
+		e.loop.crowd++
 		e.ask(n.of.(*Call))
 	case whatLeave:
 		e.gone(n.of.(*Call))
