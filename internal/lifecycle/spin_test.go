@@ -121,7 +121,7 @@ var mutants = []struct {
 // wrong table.
 func TestModelRefutes(t *testing.T) {
 	for i, m := range mutants {
-		if i%4 != 0 && !longtest.Long() {
+		if i%6 != 0 && !longtest.Long() {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestModelRefutes(t *testing.T) {
 // them: the model counts as the machine does.
 func TestModelIsTheMachine(t *testing.T) {
 	c := newChecker(t, &table)
-	runs, events := longtest.Runs(20, 2000), 0
+	runs, events := longtest.Runs(8, 2000), 0
 	for i := range runs {
 		seed := longtest.Seed() + uint64(i)
 		args := []string{"-n" + strconv.FormatUint(seed, 10), "-u20000", "lifecycle.pml"}

@@ -1,0 +1,222 @@
+package dagstore
+
+import (
+	"github.com/dagstore/dagstore/shard"
+)
+
+// known is what a shard must be, as far as a caller can know: the dumb model.
+type known struct {
+	state      shard.State // Registered, Available, Errored; 0: there is none
+	place      int
+	car        int // that is indexed, while Available
+	pin        bool
+	discard    bool
+	touched    bool // another CAR lies there since it was indexed
+	destroying bool
+}
+
+// stale says that the next opening will find another CAR.
+func (k known) stale() bool { return k.touched && k.state == shard.Available }
+
+// variants is k, or what it becomes by itself.
+func (w *saga) variants(k known) []known {
+	all := []known{k}
+	if k.stale() {
+		renewed, failed := k, k
+		renewed.car, renewed.touched = w.lies[k.place], false
+		failed.state, failed.touched = shard.Errored, false
+		all = append(all, renewed)
+		if w.down[k.place].Load() {
+			all = append(all, failed)
+		}
+	}
+	return all
+}
+
+// matches reports whether what Info says is k.
+func (w *saga) matches(key int, k known, in *shard.Info) bool {
+	if k.state == 0 || in == nil {
+		return k.state == 0 && in == nil
+	}
+	held := w.held(key)
+	state := k.state
+	switch {
+	case k.destroying:
+		state = shard.Destroying
+	case state == shard.Available && held > 0:
+		state = shard.Serving
+	case state == shard.Errored && held > 0:
+		state = shard.Draining
+	}
+	if in.State != state || in.Holders != held || in.URL != placeURL(k.place) || in.Local.Pinned != k.pin {
+		return false
+	}
+	return k.state != shard.Available ||
+		len(in.Roots) == 1 && in.Roots[0] == w.cars.blocks[k.car][0].CID
+}
+
+// An ending is one way in which a call may end.
+type ending struct {
+	err  error // nil: without one
+	next known
+}
+
+// same is a call that leaves everything as it is.
+func same(k known, err error) []ending { return []ending{{err, k}} }
+
+// ops are the calls; expect says how each may end.
+const (
+	opRegister = iota
+	opAcquire
+	opRelease
+	opRecover
+	opDestroy
+	opDestroyWait
+	opDestroyForce
+	opRemount
+	opReplace
+	opPin
+	opUnpin
+	opEvict
+	opSwitch // a source goes down, or comes back
+	opReopen // the store is closed and opened; perhaps a source was touched
+	opCrash
+	numOps
+)
+
+var opNames = [numOps]string{
+	"register", "acquire", "release", "recover", "destroy", "destroy-wait", "destroy-force", "remount",
+	"replace", "pin", "unpin", "evict", "switch", "reopen", "crash",
+}
+
+// indexing is how an indexing of what lies at k's place ends.
+func (w *saga) indexing(k known, first bool) []ending {
+	failed := k
+	failed.state, failed.touched = shard.Errored, false
+	switch c := w.lies[k.place]; {
+	case w.down[k.place].Load():
+		return []ending{{shard.ErrSource, failed}}
+	case c == badCAR && k.discard && first:
+		return []ending{{shard.ErrCAR, known{}}}
+	case c == badCAR:
+		return []ending{{shard.ErrCAR, failed}}
+	default:
+		k.state, k.car, k.touched = shard.Available, c, false
+		return []ending{{nil, k}}
+	}
+}
+
+// expect says how a call may end. What the caller of a step can know decides.
+func (w *saga) expect(s step) []ending {
+	k := w.known[s.Key]
+	if s.Op == opRegister {
+		return w.expectRegister(s, k)
+	}
+	switch {
+	case k.state == 0:
+		return same(k, shard.ErrUnknown)
+	case k.destroying && s.Op == opDestroyForce:
+		return same(known{}, nil)
+	case k.destroying && s.Op != opDestroyWait:
+		return same(k, shard.ErrDestroying)
+	}
+	switch s.Op {
+	case opAcquire:
+		return w.expectAcquire(k)
+	case opRecover:
+		if k.state == shard.Errored {
+			return w.indexing(k, false)
+		}
+		return same(k, nil)
+	case opDestroy, opDestroyWait, opDestroyForce:
+		return w.expectDestroy(s, k)
+	case opRemount, opReplace:
+		return w.expectBeside(s, k)
+	case opPin, opUnpin:
+		k.pin = s.Op == opPin
+		return same(k, nil)
+	default: // opEvict
+		if w.held(s.Key) > 0 {
+			return same(k, shard.ErrHeld)
+		}
+		return same(k, nil)
+	}
+}
+
+func (w *saga) expectRegister(s step, k known) []ending {
+	switch {
+	case k.destroying:
+		return same(k, shard.ErrDestroying)
+	case k.state != 0 && k.place == s.Place:
+		return same(k, shard.ErrExists)
+	case k.state != 0:
+		return same(k, shard.ErrKeyUsed)
+	}
+	k = known{state: shard.Registered, place: s.Place, pin: s.Flags&flagPin != 0, discard: s.Flags&flagDiscard != 0}
+	if s.Flags&flagLazy != 0 {
+		return same(k, nil)
+	}
+	return w.indexing(k, true)
+}
+
+func (w *saga) expectAcquire(k known) []ending {
+	switch {
+	case k.state == shard.Registered:
+		return w.indexing(k, true)
+	case k.state == shard.Errored:
+		return same(k, shard.ErrFailed)
+	case k.stale() && w.down[k.place].Load():
+		return same(k, shard.ErrSource)
+	case k.stale():
+		return w.indexing(k, false)
+	case w.down[k.place].Load(): // it may be open
+		return []ending{{nil, k}, {shard.ErrSource, k}}
+	default:
+		return same(k, nil)
+	}
+}
+
+func (w *saga) expectDestroy(s step, k known) []ending {
+	switch {
+	case w.held(s.Key) == 0, s.Op == opDestroyForce:
+		return same(known{}, nil)
+	case s.Op == opDestroy:
+		return same(k, shard.ErrHeld)
+	default:
+		k.destroying = true
+		return same(k, nil)
+	}
+}
+
+// expectBeside is for Remount and Replace.
+func (w *saga) expectBeside(s step, k known) []ending {
+	down, c, next := w.down[s.Place].Load(), w.lies[s.Place], k
+	next.place, next.touched = s.Place, false
+	if s.Op == opReplace {
+		return w.expectReplace(k, next, down, c)
+	}
+	switch {
+	case k.state == shard.Registered:
+		return same(next, nil) // unseen
+	case k.state == shard.Errored: // what it was before it failed is not known here
+		return []ending{{nil, next}, {shard.ErrSource, k}, {shard.ErrChanged, k}}
+	case down:
+		return same(k, shard.ErrSource)
+	case c != k.car:
+		return same(k, shard.ErrChanged)
+	default:
+		return same(next, nil)
+	}
+}
+
+func (w *saga) expectReplace(k, next known, down bool, c int) []ending {
+	switch {
+	case down:
+		return same(k, shard.ErrSource)
+	case c == badCAR:
+		return same(k, shard.ErrCAR)
+	default:
+		next.state, next.car = shard.Available, c
+		return same(next, nil)
+	}
+}
