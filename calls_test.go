@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/mount"
-	"github.com/dagstore/dagstore/mount/mounttest"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -41,73 +39,6 @@ func TestResultsExactlyOne(t *testing.T) {
 	case res := <-out:
 		t.Errorf("one too many: %+v", res)
 	case <-time.After(10 * time.Millisecond):
-	}
-}
-
-// R13: one unread result channel stops every other caller and Close.
-func TestR13UnreadChannel(t *testing.T) {
-	r := newRig(t)
-	_, m := r.put("a.car", 1, 5)
-	r.register("a", m, nil)
-	before := runtime.NumGoroutine()
-	unread := make(chan ShardResult)
-	for range 1000 {
-		if err := r.store.AcquireShard(t.Context(), "a", unread, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.acquire("a").Close()
-	if n := runtime.NumGoroutine() - before; n > 4 {
-		t.Errorf("%d goroutines more for one channel that nobody reads", n)
-	}
-	if in := r.info("a"); in.Holders < 1000 {
-		t.Errorf("%d holders", in.Holders)
-	}
-	if err := r.store.Close(); err != nil { // takes all of them back
-		t.Fatal(err)
-	}
-}
-
-// R14: a cancelled acquire leaks a reference.
-func TestR14CancelledAcquire(t *testing.T) {
-	r := newRig(t)
-	r.gate = make(chan struct{})
-	_, m := r.put("a.car", 1, 5)
-	r.register("a", m, &RegisterOptions{Lazy: true})
-	var wg sync.WaitGroup
-	for range 100 {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			defer cancel()
-			if a, err := r.store.Acquire(ctx, "a", nil); err == nil {
-				t.Error("acquired behind a closed gate")
-				a.Close()
-			} else if !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
-		})
-	}
-	out := make(chan ShardResult)
-	for range 100 {
-		ctx, cancel := context.WithCancel(t.Context())
-		if err := r.store.AcquireShard(ctx, "a", out, nil); err != nil {
-			t.Error(err)
-		}
-		cancel()
-	}
-	wg.Wait()
-	for r.info("a").Waiting > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	close(r.gate)
-	r.await("a", shard.Available)
-	if in := r.info("a"); in.Holders != 0 {
-		t.Errorf("%d holds are left", in.Holders)
-	}
-	select {
-	case res := <-out:
-		t.Errorf("a result after the caller had left: %+v", res)
-	default:
 	}
 }
 
@@ -174,36 +105,6 @@ func TestWorkIsShared(t *testing.T) {
 	}
 }
 
-// R16: Destroy during initialization: the shard comes back after a restart,
-// and who waited never hears.
-func TestR16DestroyDuringInitialization(t *testing.T) {
-	r := newRig(t)
-	r.gate = make(chan struct{})
-	blocks, m := r.put("a.car", 1, 5)
-	out := make(chan ShardResult, 10)
-	if err := r.store.RegisterShard(r.ctx(), "a", m, out, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.store.AcquireShard(r.ctx(), "a", out, nil); err != nil {
-		t.Fatal(err)
-	}
-	r.await("a", shard.Initializing)
-	if err := r.store.Destroy(r.ctx(), "a", &DestroyOptions{Held: Wait}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if res := <-out; !errors.Is(res.Err, shard.ErrDestroying) {
-			t.Errorf("%+v", res)
-		}
-	}
-	close(r.gate)
-	r.reopen()
-	if _, err := r.store.Info(r.ctx(), "a"); !errors.Is(err, shard.ErrUnknown) {
-		t.Errorf("after a restart: %v", err)
-	}
-	r.lacks(blocks)
-}
-
 // Queued work is destroyed as well as running work.
 func TestDestroyOfWhatIsQueued(t *testing.T) {
 	r := newRig(t)
@@ -222,43 +123,6 @@ func TestDestroyOfWhatIsQueued(t *testing.T) {
 	close(r.gate)
 	for in := range r.store.Shards(r.ctx(), nil) {
 		t.Errorf("left: %+v", in)
-	}
-}
-
-// R18: a shard left initializing by a stop or a crash is never taken up again.
-func TestR18IntentsAreTakenUp(t *testing.T) {
-	for _, how := range []string{"stop", "crash"} {
-		t.Run(how, func(t *testing.T) {
-			r := newRig(t)
-			r.gate = make(chan struct{})
-			blocks, m := r.put("a.car", 1, 5)
-			for i := range 20 {
-				if err := r.store.RegisterShard(r.ctx(), shard.Key(fmt.Sprint(i)), m, nil, nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for i := range 20 { // recorded, since it is listed
-				r.await(shard.Key(fmt.Sprint(i)), shard.Initializing)
-			}
-			r.register("last", m, &RegisterOptions{Lazy: true}) // in a batch after theirs
-			if how == "stop" {
-				if err := r.store.Close(); err != nil {
-					t.Fatal(err)
-				}
-				close(r.gate)
-				r.open()
-			} else {
-				disk := r.disk.Crash(0, 1)
-				r.store.Close()
-				close(r.gate)
-				r.disk = disk
-				r.open()
-			}
-			for i := range 20 {
-				r.await(shard.Key(fmt.Sprint(i)), shard.Available)
-			}
-			r.has(blocks)
-		})
 	}
 }
 
@@ -301,52 +165,6 @@ func TestQueueOfIntentsOnDisk(t *testing.T) {
 		t.Errorf("the destroyed one: %v", err)
 	}
 	r.has(blocks)
-}
-
-// R3: one failed fetch poisons the shard. R23: a panic in a mount takes the
-// process down. R24: a short fetch is accepted as complete.
-func TestR3R23R24FaultySource(t *testing.T) {
-	for name, fault := range map[string]mounttest.Fault{
-		"fail":  {At: 100, Do: mounttest.Fail, Err: errors.New("the cable was pulled")},
-		"short": {At: 300, Do: mounttest.Short},
-		"panic": {At: 0, Do: mounttest.Panic},
-		"late":  {At: 200, Do: mounttest.Panic},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			data := cartest.RandomV1(1, 50, 100)
-			r.cars.Put("a.car", data)
-			first := true
-			r.cfg.Mounts["once"] = func(string) (mount.Mount, error) {
-				m, err := r.cars.Open("mem:a.car")
-				if err != nil {
-					return nil, err
-				}
-				m = renamed{m.(mount.FileOpener)}
-				if first {
-					return mounttest.Faulty(m, fault), nil
-				}
-				return m, nil
-			}
-			r.reopen()
-			m, _ := r.cfg.Mounts["once"]("")
-			err := r.store.Register(r.ctx(), "a", m, nil)
-			if err == nil {
-				t.Fatal("a source that fails was indexed")
-			}
-			if name != "short" && !errors.Is(err, shard.ErrSource) {
-				t.Errorf("%v", err)
-			}
-			if in := r.info("a"); in.State != shard.Errored {
-				t.Errorf("%v", in.State)
-			}
-			first = false
-			if err := r.store.Recover(r.ctx(), "a", nil); err != nil {
-				t.Fatalf("recover: %v", err)
-			}
-			r.has(cartest.Random(1, 50, 100))
-		})
-	}
 }
 
 type renamed struct{ mount.FileOpener }

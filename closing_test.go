@@ -30,34 +30,6 @@ func (r *rig) closeBehindACommit(h *hang) {
 	}
 }
 
-// R18: a shard left Recovering or New by a stop is taken up again, whatever
-// its mount had to say about being cut off: that was no failure of the shard.
-func TestR18WorkThatCloseCutsOff(t *testing.T) {
-	r := newRig(t)
-	blocks, m := r.put("a.car", 1, 20)
-	r.stop()
-	h := newHang(func(url string) bool { return url == m.URL() })
-	h.answer = errors.New("use of closed connection")
-	r.mounts(h.wrap)
-	r.open()
-	if err := r.store.RegisterShard(r.ctx(), "a", m, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	soon(r, "indexing", h.entered)
-	r.await("a", shard.Initializing)
-	r.closeBehindACommit(h)
-	h.on.Store(false)
-	r.open()
-	r.await("a", shard.Available)
-	r.has(blocks)
-	if in := r.info("a"); in.Failure != nil {
-		t.Errorf("being closed counts as a failure: %v", in.Failure.Err)
-	}
-	if in := r.info("late"); in.State != shard.Registered {
-		t.Errorf("what was being committed is %v", in.State)
-	}
-}
-
 // Who waits when the store is closed hears that, and not how the work ended.
 func TestCloseIsTheAnswer(t *testing.T) {
 	r := newRig(t)

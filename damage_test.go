@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,38 +50,6 @@ func TestBadCAR(t *testing.T) {
 	}
 	if _, err := r.store.Info(r.ctx(), "worse"); !errors.Is(err, shard.ErrUnknown) {
 		t.Errorf("a bad CAR left something behind: %v", err)
-	}
-}
-
-// R7: a forged or damaged block is served.
-func TestR7DamageIsNotServed(t *testing.T) {
-	r := newRig(t)
-	data := cartest.RandomV1(1, 20, 100)
-	blocks := cartest.Random(1, 20, 100)
-	forged := slices.Clone(data)
-	forged[len(forged)-1] ^= 1 // in the last block
-	m := r.putBytes("a.car", forged)
-	r.register("a", m, nil)
-	bs := r.store.Blockstore(nil)
-	_, err := bs.Get(r.ctx(), blocks[19].CID)
-	var fault *shard.Fault
-	if !errors.Is(err, shard.ErrBlock) || !errors.As(err, &fault) || fault.Kind != shard.BadHash {
-		t.Fatalf("a forged block: %v", err)
-	}
-	r.has(blocks[:19])
-	if in := r.info("a"); in.Faults != 1 || len(in.Faulty) != 1 || in.State != shard.Available {
-		t.Errorf("info: %d faults, %v", in.Faults, in.Faulty)
-	}
-	// A shard that has it whole is read in its place.
-	r.register("b", r.putBytes("b.car", data), nil)
-	r.has(blocks)
-	// Verified while indexing, it is not even in the index.
-	err = r.store.Register(r.ctx(), "v", m, &RegisterOptions{Verify: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if in := r.info("v"); in.Faults != 1 || in.Verified != shard.Full || in.Sections != 20 || in.Multihashes != 19 {
-		t.Errorf("verified: %+v", in)
 	}
 }
 

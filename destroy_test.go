@@ -34,23 +34,6 @@ func TestDestroy(t *testing.T) {
 	}
 }
 
-// R8: a new shard under the key of a destroyed one reuses the old index.
-func TestR8KeyUsedAgain(t *testing.T) {
-	r := newRig(t)
-	old, m := r.put("a.car", 1, 20)
-	r.register("a", m, nil)
-	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
-		t.Fatal(err)
-	}
-	fresh, n := r.put("b.car", 2, 20)
-	r.register("a", n, nil)
-	r.lacks(old)
-	r.has(fresh)
-	r.reopen()
-	r.lacks(old)
-	r.has(fresh)
-}
-
 func TestDestroyWait(t *testing.T) {
 	r := newRig(t)
 	blocks, m := r.put("a.car", 1, 20)

@@ -5,42 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
-
-// R8: a new shard under the key of a destroyed one is held against what was
-// found in the old one. Damage is told of an indexing, not of a key.
-func TestR8FaultsGoWithTheShard(t *testing.T) {
-	r := newRig(t)
-	data := cartest.RandomV1(1, 20, 100)
-	blocks := cartest.Random(1, 20, 100)
-	forged := slices.Clone(data)
-	forged[len(forged)-1] ^= 1 // in the last block
-	faulty := func(key shard.Key, want int64) {
-		t.Helper()
-		if in := r.info(key); in.Faults != want || int64(len(in.Faulty)) != want {
-			t.Errorf("%q has %d faults, %v; want %d", key, in.Faults, in.Faulty, want)
-		}
-	}
-	r.register("a", r.putBytes("a.car", forged), nil)
-	for range 2 { // counts once
-		if _, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[19].CID); !errors.Is(err, shard.ErrBlock) {
-			t.Fatalf("a forged block: %v", err)
-		}
-	}
-	faulty("a", 1)
-	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
-		t.Fatal(err)
-	}
-	r.register("a", r.putBytes("b.car", data), nil)
-	r.has(blocks)
-	faulty("a", 0)
-}
 
 // A shard that a read finds to be another than was indexed is indexed again,
 // also if nothing of it but its open handle is in memory at that moment.

@@ -180,43 +180,6 @@ func TestInfoIsNotAheadOfTheDisk(t *testing.T) {
 	})
 }
 
-// R9: a refused Destroy deletes the stored record. One that the disk refused
-// while the shard was held has not happened, now or when the hold ends.
-func TestR9DestroyThatTheDiskRefused(t *testing.T) {
-	for name, manner := range map[string]HeldPolicy{"wait": Wait, "force": Force} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			blocks, m := r.put("a.car", 1, 20)
-			r.register("a", m, nil)
-			a := r.acquire("a")
-			r.faults.FailAt(0, true, commits, syscall.EIO)
-			if err := r.store.Destroy(r.ctx(), "a", &DestroyOptions{Held: manner}); !errors.Is(err, ErrReadOnly) {
-				t.Fatalf("destroy: %v", err)
-			}
-			if manner == Wait { // its holder, and new ones, go on
-				if in := r.info("a"); in.State != shard.Serving || in.Holders != 1 {
-					t.Errorf("held: %v, %d holders", in.State, in.Holders)
-				}
-				r.has(blocks)
-				r.acquire("a").Close()
-			}
-			a.Close()
-			r.await("a", shard.Available)
-			r.has(blocks)
-			if err := r.store.Destroy(r.ctx(), "a", &DestroyOptions{Held: manner}); !errors.Is(err, ErrReadOnly) {
-				t.Errorf("destroy again: %v", err)
-			}
-			r.acquire("a").Close()
-			r.crashed(0) // or the refused batch might have reached the disk all the same
-			r.open()
-			if in := r.info("a"); in.State != shard.Available {
-				t.Errorf("after a restart: %v", in.State)
-			}
-			r.has(blocks)
-		})
-	}
-}
-
 // In a store that is read-only too everybody gets one answer, who still waits
 // gets it from Close: none may depend on a batch that is never written.
 func TestCloseAnswersAfterFailedCommit(t *testing.T) {

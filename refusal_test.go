@@ -88,54 +88,6 @@ type elsewhere struct {
 
 func (m elsewhere) URL() string { return m.url }
 
-// R23: a panic in a mount takes the process down. The function that makes a
-// mount is a part of it: its panic is the error of the call that needed it.
-func TestR23FactoryPanics(t *testing.T) {
-	r := newRig(t)
-	var bad atomic.Bool
-	r.mounts(func(m mount.Mount) mount.Mount {
-		if bad.Load() {
-			panic("no mounts today")
-		}
-		return m
-	})
-	r.reopen()
-	blocks, m := r.put("a.car", 1, 20)
-	more, o := r.put("b.car", 2, 20)
-	r.register("index", m, &RegisterOptions{Lazy: true})
-	r.register("near", o, &RegisterOptions{Lazy: true})
-	r.register("open", m, nil)
-
-	bad.Store(true)
-	if err := r.store.Register(r.ctx(), "new", m, nil); !errors.Is(err, shard.ErrSource) {
-		t.Errorf("register: %v", err)
-	}
-	for key, want := range map[shard.Key]shard.State{"index": shard.Errored, "open": shard.Available} {
-		if _, err := r.store.Acquire(r.ctx(), key, nil); !errors.Is(err, shard.ErrSource) {
-			t.Errorf("acquire %q: %v", key, err)
-		}
-		if in := r.info(key); in.State != want {
-			t.Errorf("%q is %v, not %v", key, in.State, want)
-		}
-	}
-	if _, err := r.store.Acquire(r.ctx(), "near", &AcquireOptions{LocalOnly: true}); !errors.Is(err, shard.ErrRemote) {
-		t.Errorf("local only: %v", err)
-	}
-	if in := r.info("near"); in.State != shard.Registered {
-		t.Errorf("local only changed the shard: %v", in.State)
-	}
-
-	bad.Store(false)
-	if err := r.store.Recover(r.ctx(), "index", nil); err != nil {
-		t.Errorf("recover: %v", err)
-	}
-	for _, key := range []shard.Key{"index", "near", "open"} {
-		r.acquire(key).Close()
-	}
-	r.has(blocks)
-	r.has(more)
-}
-
 // A version comes from the source, which may be hostile: one that is too long
 // to be remembered fails the shard, and not the batch that it would be in.
 func TestVersionOfASourceIsBounded(t *testing.T) {

@@ -64,49 +64,6 @@ func TestIntentsToDestroyAreTakenUp(t *testing.T) {
 	r.until("all are gone", func() bool { return len(r.keys()) == 0 })
 }
 
-// R18: a shard left New by a crash is never taken up again. Nor may one be
-// forgotten that was put off to the queue on disk while its record was on its
-// way there: it is looked for only once it can be found.
-func TestR18DeferredWhileTheQueueRunsDry(t *testing.T) {
-	r := newRig(t)
-	r.stop()
-	h := newHang(nil)
-	gate := make(chan struct{})
-	r.mounts(func(m mount.Mount) mount.Mount {
-		if m.URL() == "mem:c.car" {
-			return m
-		}
-		return gated{m.(mount.FileOpener), gate, h.entered}
-	})
-	r.window = 1
-	r.cfg.Work.Indexings = 1
-	r.open()
-	register := func(key shard.Key) {
-		r.put(string(key)+".car", 3, 5)
-		m, err := r.cfg.Mounts.Open("mem:" + string(key) + ".car")
-		if err == nil {
-			err = r.store.RegisterShard(r.ctx(), key, m, nil, nil)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	register("a")
-	soon(r, "indexing of a", h.entered)
-	register("b")
-	r.await("b", shard.Initializing)
-	under, release := r.holdCommit(nil)
-	register("c")
-	soon(r, "commit of c", under)
-	gate <- struct{}{}
-	soon(r, "indexing of b", h.entered)
-	gate <- struct{}{}
-	// The queue in memory is dry, and is filled from disk, where c is not yet.
-	r.until("b has ended", func() bool { return r.info("b").Progress == nil })
-	release()
-	r.await("c", shard.Available)
-}
-
 // gated is a mount whose Stat waits for a token and then fails.
 type gated struct {
 	mount.FileOpener
@@ -129,37 +86,6 @@ func (r *rig) crashed(percent int) {
 	disk := r.disk.Crash(percent, 1)
 	r.store.Close()
 	r.disk = disk
-}
-
-// R5: a torn index counts as present after a crash. One that was not yet in a
-// layer is found to be lost at start, and not only when somebody asks for the
-// shard by its key: nobody who has a CID could.
-func TestR5PendingIndexIsLost(t *testing.T) {
-	for name, harm := range map[string]func(r *rig, path string) error{
-		"gone": func(r *rig, path string) error { return r.disk.Remove(path) },
-		"torn": func(r *rig, path string) error { return vfs.WriteFile(r.disk, path, []byte("short")) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			blocks, m := r.put("a.car", 1, 20)
-			r.register("a", m, nil)
-			r.crashed(100)
-			paths := r.indexFiles()
-			if len(paths) != 1 {
-				t.Fatalf("index files: %v", paths)
-			}
-			if err := harm(r, paths[0]); err != nil {
-				t.Fatal(err)
-			}
-			r.open()
-			r.until("its blocks are found", func() bool {
-				has, err := r.store.Blockstore(nil).Has(r.ctx(), blocks[3].CID)
-				return has && err == nil
-			})
-			r.await("a", shard.Available)
-			r.has(blocks)
-		})
-	}
 }
 
 // Lookups that wait for the start to be complete heed their context.
@@ -250,38 +176,6 @@ func (r *rig) exists(path string) bool {
 	return err == nil
 }
 
-// R15: a hung source keeps its slot for ever. An opening that nobody waits for
-// gives it back.
-func TestR15HungOpening(t *testing.T) {
-	r := newRig(t)
-	_, m := r.put("a.car", 1, 20)
-	blocks, o := r.put("b.car", 2, 20)
-	r.register("a", m, nil)
-	r.register("b", o, nil)
-	r.stop()
-	h := newHang(func(url string) bool { return url == m.URL() })
-	r.mounts(h.wrap)
-	r.cfg.Work.Opens = 1
-	r.open()
-	for _, key := range []shard.Key{"a", "a"} { // and it may be tried again
-		ctx, cancel := context.WithCancel(t.Context())
-		got := make(chan error, 1)
-		go func() {
-			_, err := r.store.Acquire(ctx, key, nil)
-			got <- err
-		}()
-		soon(r, "opening", h.entered)
-		cancel()
-		if err := soon(r, "acquire", got); !errors.Is(err, context.Canceled) {
-			t.Errorf("acquire: %v", err)
-		}
-	}
-	r.acquire("b").Close()
-	r.has(blocks)
-	h.on.Store(false)
-	r.acquire("a").Close()
-}
-
 // damage flips a bit in the record that holds text.
 func (r *rig) damage(text string) {
 	r.t.Helper()
@@ -317,42 +211,6 @@ type silent struct{}
 func (silent) Infof(string, ...any)           {}
 func (silent) Errorf(string, ...any)          {}
 func (silent) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
-
-// R20: an unparsable record is skipped at start and its shard forgotten. It is
-// kept and listed as damaged until somebody destroys it by force.
-func TestR20DamagedRecord(t *testing.T) {
-	r := newRig(t)
-	blocks, m := r.put("a.car", 1, 20)
-	more, o := r.put("b.car", 2, 20)
-	r.register("a", m, nil)
-	r.register("b", o, nil)
-	r.stop()
-	r.damage(m.URL())
-	for range 2 { // over restarts
-		r.open()
-		r.isDamaged("a", m)
-		r.has(more)
-		r.acquire("b").Close()
-		r.stop()
-	}
-	r.open()
-	if err := r.store.Destroy(r.ctx(), "a", &DestroyOptions{Held: Force}); err != nil {
-		t.Fatalf("destroy by force: %v", err)
-	}
-	r.lacks(blocks)
-	if _, err := r.store.Info(r.ctx(), "a"); !errors.Is(err, shard.ErrUnknown) {
-		t.Errorf("info after that: %v", err)
-	}
-	r.reopen()
-	if keys := r.keys(); !slices.Equal(keys, []shard.Key{"b"}) {
-		t.Errorf("left: %q", keys)
-	}
-	r.register("a", m, nil)
-	r.has(blocks)
-	r.reopen()
-	r.has(blocks)
-	r.has(more)
-}
 
 // isDamaged checks that every call about a shard says that its record is
 // damaged, that none repairs or replaces it, and that it is listed.

@@ -3,7 +3,6 @@ package dagstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,50 +160,6 @@ func TestParkedCallersGetTheLastError(t *testing.T) {
 		}
 		if n := i.asks.Load(); n != 1 {
 			t.Errorf("%d attempts for ten who wait together", n)
-		}
-	})
-}
-
-// R22: start-up with more failed shards than workers never finishes. Here the
-// start waits for none of them, and all are tried again, a window at a time.
-func TestR22MoreFailedThanWorkers(t *testing.T) {
-	const n = 60
-	inBubble(t, func(t *testing.T, r *rig) {
-		r.cfg.Work = Work{Indexings: 2}
-		r.cfg.Retry = Retry{When: OnOpen, Attempts: 2}
-		r.window = 4
-		i := r.illness()
-		key := func(k int) shard.Key { return shard.Key(fmt.Sprint(k)) }
-		for k := range n {
-			_, m := r.put(fmt.Sprint(k, ".car"), uint64(k), 5)
-			if err := r.store.Register(t.Context(), key(k), m, nil); !errors.Is(err, errIll) {
-				t.Fatal(err)
-			}
-		}
-		asked := i.asks.Load()
-		r.reopen() // at once: no wait is over
-		synctest.Wait()
-		if i.asks.Load() != asked {
-			t.Error("shards were tried before their wait was over")
-		}
-		time.Sleep(time.Hour)
-		i.on.Store(false)
-		i.pause.Store(int64(2 * time.Second))
-		began := time.Now()
-		r.reopen()
-		if d := time.Since(began); d > 0 {
-			t.Errorf("the start took %v", d)
-		}
-		_, m := r.put("new.car", 1000, 5)
-		r.register("new", m, nil) // goes before them
-		if d := time.Since(began); d > 15*time.Second {
-			t.Errorf("a new shard waited %v", d)
-		}
-		time.Sleep(10 * time.Minute)
-		for k := range n {
-			if in := r.info(key(k)); in.State != shard.Available {
-				t.Fatalf("%d is %v: %v", k, in.State, in.Failure)
-			}
 		}
 	})
 }

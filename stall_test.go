@@ -291,52 +291,6 @@ func TestMountThatIgnoresEverything(t *testing.T) {
 	}
 }
 
-// R15: a hung source keeps its slot for ever; two hung sources stop all
-// remote shards. Here they hold them for the stall time, and no longer.
-func TestR15TwoHungSources(t *testing.T) {
-	for _, heeds := range []bool{true, false} {
-		t.Run(fmt.Sprintf("heeds %v", heeds), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, r *rig) {
-				r.cfg.Work = Work{Fetches: 2}
-				hung := func(url string) bool { return url == "mem:hung1.car" || url == "mem:hung2.car" }
-				s := &sleepy{at: atRead, heeds: heeds, only: hung}
-				r.sleeps(s, false)
-				s.on.Store(true)
-				results := make(chan ShardResult, 100)
-				register := func(name string, seed uint64) {
-					_, m := r.put(name+".car", seed, 20)
-					if err := r.store.RegisterShard(t.Context(), shard.Key(name), m, results, nil); err != nil {
-						t.Fatal(err)
-					}
-				}
-				register("hung1", 1)
-				register("hung2", 2)
-				for i := range 20 {
-					register(fmt.Sprint("good", i), uint64(10+i))
-				}
-				began := time.Now()
-				for range 22 {
-					var res ShardResult
-					select {
-					case res = <-results:
-					case <-time.After(time.Hour):
-						t.Fatal("some never end")
-					}
-					is := res.Key == "hung1" || res.Key == "hung2"
-					if is != errors.Is(res.Err, shard.ErrStalled) || !is && res.Err != nil {
-						t.Errorf("%q: %v", res.Key, res.Err)
-					}
-				}
-				if d := time.Since(began); d > defaultStall+5*time.Second {
-					t.Errorf("it took %v", d)
-				}
-				close(s.wakes)
-				synctest.Wait()
-			})
-		})
-	}
-}
-
 // One byte in less than the stall time is progress, however long all takes.
 func TestSlowIsNoStall(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

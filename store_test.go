@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -86,23 +84,6 @@ func TestAccessor(t *testing.T) {
 	r.await("a", shard.Available)
 }
 
-// R11: closing an accessor twice releases somebody else's hold.
-func TestR11CloseTwice(t *testing.T) {
-	r := newRig(t)
-	_, m := r.put("a.car", 1, 5)
-	r.register("a", m, nil)
-	a, b := r.acquire("a"), r.acquire("a")
-	a.Close()
-	a.Close()
-	if in := r.info("a"); in.Holders != 1 || in.State != shard.Serving {
-		t.Errorf("one of two is left: %+v", in)
-	}
-	if err := r.store.Destroy(r.ctx(), "a", nil); !errors.Is(err, shard.ErrHeld) {
-		t.Errorf("destroy of a held shard: %v", err)
-	}
-	b.Close()
-}
-
 func TestRegisterAgain(t *testing.T) {
 	r := newRig(t)
 	_, m := r.put("a.car", 1, 5)
@@ -126,39 +107,6 @@ func TestRegisterAgain(t *testing.T) {
 	}
 	if err := r.store.Destroy(r.ctx(), "b", nil); !errors.Is(err, shard.ErrUnknown) {
 		t.Errorf("destroy of nothing: %v", err)
-	}
-}
-
-// R1: a key with "/", ".." or 300 characters escapes, collides or cannot be used.
-func TestR1Keys(t *testing.T) {
-	r := newRig(t)
-	_, m := r.put("a.car", 1, 3)
-	keys := []shard.Key{
-		"../../etc/passwd", "/", "..", ".", "a/b", "a//b", "con", "nul\x00byte", "line\nbreak", "ümläut", "ä", "a\u0308",
-		shard.Key(strings.Repeat("x", 300)), shard.Key(strings.Repeat("x", 299) + "y"), shard.Key(strings.Repeat("k", shard.MaxKey)), " ", "\x7f\x01",
-	}
-	for _, k := range keys {
-		r.register(k, m, nil)
-	}
-	r.reopen()
-	var have []shard.Key
-	for in, err := range r.store.Shards(r.ctx(), nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		have = append(have, in.Key)
-		if got := r.info(in.Key); got.Key != in.Key {
-			t.Errorf("%q is found as %q", in.Key, got.Key)
-		}
-	}
-	slices.Sort(keys)
-	if !slices.Equal(have, keys) {
-		t.Errorf("listed: %q", have)
-	}
-	for _, k := range []shard.Key{"", "\xff", shard.Key(strings.Repeat("k", shard.MaxKey+1))} {
-		if err := r.store.Register(r.ctx(), k, m, nil); !errors.Is(err, shard.ErrKey) {
-			t.Errorf("%.20q: %v", k, err)
-		}
 	}
 }
 
@@ -356,39 +304,5 @@ func TestContextEndsBeforeTheQueue(t *testing.T) {
 	}
 	if _, err := r.store.Info(r.ctx(), "a"); !errors.Is(err, shard.ErrUnknown) {
 		t.Errorf("it was registered all the same: %v", err)
-	}
-}
-
-// R4: start-up deletes files that the store did not make. What a killed
-// process left in the spill folder goes, all else stays.
-func TestR4ForeignFiles(t *testing.T) {
-	dir := t.TempDir()
-	start := func() *Store {
-		s, err := Open(t.Context(), dir, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	if err := start().Close(); err != nil {
-		t.Fatal(err)
-	}
-	foreign := []string{"notes.txt", "spill/notes.txt", "index/notes.txt", "top/0000002a.layer.bak", "index/1a"}
-	stale := filepath.Join(dir, "spill", "dagstore-sort-1234")
-	for _, name := range append(foreign, "spill/dagstore-sort-1234") {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := start().Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range foreign {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the stale spill file: %v", err)
 	}
 }

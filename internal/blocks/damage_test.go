@@ -17,10 +17,10 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// TestR7DamagedBytesNeverReachACaller flips every byte of a file's sections,
+// TestR07DamagedBytesNeverReachACaller flips every byte of a file's sections,
 // one at a time, under an open shard. Whatever is read then, in whatever way,
 // is right or an error that says where.
-func TestR7DamagedBytesNeverReachACaller(t *testing.T) {
+func TestR07DamagedBytesNeverReachACaller(t *testing.T) {
 	blocks := []cartest.Block{cartest.V0([]byte("old")), cartest.Sum(0x71, 0x13, []byte("sha2-512"))}
 	blocks = append(blocks, cartest.Random(1, 3, 40)...)
 	for name, f := range forms(blocks) {

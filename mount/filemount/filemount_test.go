@@ -69,7 +69,7 @@ func names() []string {
 
 // R2: a shard of a local file is gone after a restart because its path did not
 // survive the URL.
-func TestR2PathSurvivesURL(t *testing.T) {
+func TestR02PathSurvivesURL(t *testing.T) {
 	for _, name := range names() {
 		t.Run(fmt.Sprintf("%q", name), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), name) // a folder of that name, too
