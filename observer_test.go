@@ -64,6 +64,7 @@ func TestEventsOfALife(t *testing.T) {
 	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
+	r.until("the shards are counted", func() bool { return !r.store.Stats().Counting })
 	s := r.store.Stats()
 	if s.Shards[shard.Errored] != 1 || s.Shards[shard.Available] != 0 || s.Reads != 20 || s.Hits != 20 || s.Misses != 0 {
 		t.Errorf("stats: %+v", s)

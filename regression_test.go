@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/internal/vfs/vfstest"
@@ -219,10 +220,18 @@ func otherIndex(t *testing.T) {
 	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
+	r.until("nothing is left of it", func() bool { return r.files() == 0 })
 	fresh, n := r.put("b.car", 2, 20)
 	r.register("a", n, nil)
 	r.lacks(old)
 	r.has(fresh)
+	err := r.store.engine.Candidates(r.ctx(), old[0].CID.Hash(), func(id index.ID) bool {
+		t.Errorf("the inverted index still has its block, in index %d", id)
+		return true
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	r.reopen()
 	r.lacks(old)
 	r.has(fresh)
