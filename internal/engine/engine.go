@@ -78,6 +78,7 @@ type Engine struct {
 	space      atomic.Uint32 // a Space: what was measured last
 
 	collecting chan struct{} // one GC at a time, and none before the start has done its own
+	remaking   chan struct{} // one remake at a time
 	inherited  []index.ID    // dead when the last process ended
 
 	tokens  chan struct{} // one for each call that writes
@@ -111,6 +112,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		recovered: make(chan struct{}),
 
 		collecting: make(chan struct{}, 1),
+		remaking:   make(chan struct{}, 1),
 	}
 	e.work, e.cut = context.WithCancel(context.Background())
 	e.memory = newMemory(cfg.Memory, cfg.Indexings+cfg.Fetches+cfg.Waits)
@@ -149,13 +151,14 @@ func (e *Engine) openLayers(ctx context.Context) error {
 	}
 	e.inherited = dead
 	cfg := layers.Config{
-		Key:    e.cfg.Catalog.Meta().HashKey,
-		Files:  layerFiles{e.cfg.Segments},
-		Next:   e.ids.next,
-		Commit: e.commitLayers,
-		Keep:   e.ids.remembered,
-		Spill:  e.cfg.Spill,
-		Now:    e.cfg.Now,
+		Key:     e.cfg.Catalog.Meta().HashKey,
+		Files:   layerFiles{e.cfg.Segments},
+		Next:    e.ids.next,
+		Commit:  e.commitLayers,
+		Keep:    e.ids.remembered,
+		Spoiled: e.spoiled,
+		Spill:   e.cfg.Spill,
+		Now:     e.cfg.Now,
 	}
 	e.inverted, err = layers.Open(ctx, cfg, list, dead)
 	if lost := damagedLayers(err); len(lost) > 0 {

@@ -56,7 +56,10 @@ func (e *Engine) flush() {
 // merge merges layers until there are few enough of them.
 func (e *Engine) merge(ctx context.Context) error {
 	for e.inverted.MergeDue() && ctx.Err() == nil && e.measure() == Ample {
-		if _, err := e.inverted.Merge(ctx); err != nil {
+		known := len(e.inverted.Spoiled())
+		if _, err := e.inverted.Merge(ctx); errors.Is(err, index.ErrDamaged) && len(e.inverted.Spoiled()) > known {
+			continue // it is left out from now on, and made anew elsewhere
+		} else if err != nil {
 			return err
 		}
 		e.gauges.merges.Add(1)

@@ -164,3 +164,36 @@ func TestVisit(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// Layers of which much is dead are rewritten in a store in which nothing else
+// happens: the tick has the layers looked after.
+func TestIdleStoreForgetsItsDead(t *testing.T) {
+	r := newWatchRig(t, false)
+	for i := range 3 {
+		r.add(shard.Key(rune('a'+i)), uint64(i), 20)
+	}
+	if err := r.e.inverted.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []shard.Key{"a", "b"} {
+		if err := r.destroy(key, lifecycle.DestroyRefuse); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !r.e.inverted.MergeDue() {
+		t.Fatal("no merge is due")
+	}
+	tick := &ticking{}
+	tick.node.what, tick.node.of = whatDone, tick
+	r.e.box.complete(&tick.node)
+	r.until("the layer is rewritten", func() bool { return !r.e.inverted.MergeDue() })
+	if s := r.e.inverted.Stats(); s.Layers != 1 || s.Entries != 20 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// ticking does what the loop does at a tick.
+type ticking struct{ node node }
+
+func (x *ticking) finish(e *Engine) { e.tend() }
+func (x *ticking) abandon(*Engine)  {}

@@ -3,9 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"io/fs"
 
-	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
 	"github.com/dagstore/dagstore/shard"
@@ -218,12 +216,10 @@ func (e *Engine) restorePending(ctx context.Context) error {
 		}
 		// What cannot be added now is found to be lost when its shard is opened.
 		if err := e.addInverted(ctx, id); err != nil {
-			errs = append(errs, err)
-			if key, kerr := e.cfg.Catalog.Owner(ctx, id); kerr == nil && (errors.Is(err, index.ErrDamaged) || errors.Is(err, fs.ErrNotExist)) {
-				w := &loss{key: key, id: id, err: err}
-				w.node.what, w.node.of = whatDone, w
-				e.box.complete(&w.node)
+			if isLoss(err) && !e.lostIndex(ctx, id, err) {
+				continue // it is nobody's, and given up with what else is
 			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -21,6 +21,7 @@ type loop struct {
 	opens    pool[*opening]
 	sources  sources
 	flushing bool
+	tending  bool
 	removals []index.ID // files to be removed
 	wakes    uint64
 	crowd    int // calls handled since the last wake
@@ -74,7 +75,7 @@ func (e *Engine) run() {
 			e.gatherCalls()
 		case <-tick.C:
 			e.awake()
-			e.flush()
+			e.tend()
 		}
 	}
 	e.finish()

@@ -19,7 +19,7 @@ import (
 //
 // A shard of more than MemEntries becomes a layer of its own, durable when Add
 // returns; one at a time does. An id that is dead, or that memory or a layer
-// holds already, is not read again. Add waits for a flush, and does it itself,
+// holds already that is not [Inverted.Spoiled], is not read again. Add waits for a flush, and does it itself,
 // only when memory is twice full.
 func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multihash.Multihash, error]) error {
 	what, err := inv.begin(id)
@@ -34,6 +34,11 @@ func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multiha
 		return inv.settle(ctx, id)
 	case unknown: // to be read
 	}
+	return inv.add(ctx, id, mhs)
+}
+
+// add reads the multihashes of id and makes them found.
+func (inv *Inverted) add(ctx context.Context, id index.ID, mhs iter.Seq2[multihash.Multihash, error]) error {
 	g := gathering{inv: inv, id: id}
 	defer g.close()
 	if err := g.read(ctx, mhs); err != nil {
@@ -43,6 +48,20 @@ func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multiha
 		return inv.addLayer(ctx, id, g.spool)
 	}
 	return inv.insert(ctx, id, g.keys)
+}
+
+// AddAgain is Add of an id that memory or a layer seems to hold, and of which
+// not all is found. What is there twice is found once, and merged into one.
+func (inv *Inverted) AddAgain(ctx context.Context, id index.ID, mhs iter.Seq2[multihash.Multihash, error]) error {
+	what, err := inv.begin(id)
+	if err != nil {
+		return err
+	}
+	defer inv.end(id)
+	if what == settled && inv.Dead(id) {
+		return inv.settle(ctx, id)
+	}
+	return inv.add(ctx, id, mhs)
 }
 
 type knowledge int
@@ -65,7 +84,7 @@ func (inv *Inverted) begin(id index.ID) (knowledge, error) {
 	switch {
 	case v.dead.Load().Contains(uint32(id)), v.inLayer(id):
 		return settled, nil
-	case v.holds(id):
+	case v.inTable(id):
 		return inMemory, nil
 	default:
 		return unknown, nil

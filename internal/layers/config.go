@@ -87,6 +87,10 @@ type Config struct {
 	// call the index. nil: none has to.
 	Keep func(id index.ID) bool
 
+	// Spoiled is told of each layer that proves to be damaged while it is
+	// read, once. It must neither block nor call the index. nil: nobody is.
+	Spoiled func(n uint32)
+
 	// MemEntries is when the table in memory is due to be flushed. An Add
 	// that finds twice as much, in all tables, flushes first. A shard with
 	// more becomes a layer of its own. Default 1,000,000, which is some

@@ -131,7 +131,7 @@ func (s *search) ask(l *layer) {
 }
 
 func (s *search) fail(l *layer, err error) {
-	s.errs = append(s.errs, &Error{OpRead, l.N, readFault(err)})
+	s.errs = append(s.errs, s.view.inv.readError(l, err))
 }
 
 // drop removes cursor i.

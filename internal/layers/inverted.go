@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,7 +161,7 @@ func (inv *Inverted) Holds(id index.ID) bool {
 	return v.holds(id)
 }
 
-// Settled says whether a layer holds id, so that it is found again after a
+// Settled says whether a layer holds id that is not known to be damaged, so that it is found again after a
 // crash without being added anew.
 func (inv *Inverted) Settled(id index.ID) bool {
 	v, err := inv.acquire()
@@ -172,17 +173,22 @@ func (inv *Inverted) Settled(id index.ID) bool {
 }
 
 func (v *view) holds(id index.ID) bool {
+	return v.inTable(id) || slices.ContainsFunc(v.layers, func(l *layer) bool { return l.ids.Contains(uint32(id)) })
+}
+
+func (v *view) inTable(id index.ID) bool {
 	for _, t := range [...]*table{v.active, v.frozen} {
 		if t != nil && t.holds(id) {
 			return true
 		}
 	}
-	return v.inLayer(id)
+	return false
 }
 
+// inLayer says whether a layer holds id that is not known to be damaged.
 func (v *view) inLayer(id index.ID) bool {
 	for _, l := range v.layers {
-		if l.ids.Contains(uint32(id)) {
+		if !l.spoiled.Load() && l.ids.Contains(uint32(id)) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package layers
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type layer struct {
 	parts []part
 	ids   *roaring.Bitmap // never changed
 
-	spoiled  atomic.Bool  // a merge found it damaged, and would find it so again
+	spoiled  atomic.Bool  // it proved to be damaged: what it holds has to be added again
 	refs     atomic.Int64 // views that hold it
 	obsolete bool         // out of the list: to be removed once closed; written before the last view goes
 }
@@ -97,6 +98,16 @@ func (l *layer) readTail(foot *footer) (tail []byte, err error) {
 	return tail, nil
 }
 
+// touch compares page n with its checksum, unless that was done.
+func (l *layer) touch(n uint32) (err error) {
+	if mem := l.mem; mem != nil {
+		defer mmap.Guard(mem, debug.SetPanicOnFault(true), &err)
+	}
+	w := window{pages: &l.pages}
+	defer w.close()
+	return w.load(n)
+}
+
 // find puts c before the postings of key. It returns false if there are none.
 func (l *layer) find(key uint64, c *cursor) (ok bool, err error) {
 	if mem := l.mem; mem != nil {
@@ -115,20 +126,58 @@ func (l *layer) find(key uint64, c *cursor) (ok bool, err error) {
 		return false, err
 	}
 	// The last row whose key is not higher: its key's ids end there.
+	if lo, err = c.after(p, lo, hi, row{key, math.MaxUint32}); err != nil {
+		return false, err
+	}
+	c.part, c.key, c.left, c.last = p, key, lo, 1<<32
+	return c.next()
+}
+
+// after returns the number of the first row of p that is higher than last,
+// among those from lo to hi.
+func (c *cursor) after(p *part, lo, hi uint32, last row) (uint32, error) {
 	for lo < hi {
 		mid := lo + (hi-lo)/2
-		row, err := c.row(p, mid)
+		b, err := c.row(p, mid)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		if binary.LittleEndian.Uint64(row) > key {
+		key := binary.LittleEndian.Uint64(b)
+		if key > last.key || key == last.key && index.ID(binary.LittleEndian.Uint32(b[8:])) > last.id {
 			hi = mid
 		} else {
 			lo = mid + 1
 		}
 	}
-	c.part, c.key, c.left, c.last = p, key, lo, 1<<32
-	return c.next()
+	return lo, nil
+}
+
+// has says whether the pair is in the layer.
+func (l *layer) has(key uint64, id index.ID) (is bool, err error) {
+	if mem := l.mem; mem != nil {
+		defer mmap.Guard(mem, debug.SetPanicOnFault(true), &err)
+	}
+	c := cursor{layer: l, window: window{pages: &l.pages}}
+	defer c.close()
+	p := l.part(key)
+	if p == nil {
+		return false, nil
+	}
+	if ok, err := l.mayHold(p, key, &c.window); !ok || err != nil {
+		return false, err
+	}
+	lo, hi, err := l.fanOut(p, key, &c.window)
+	if err != nil {
+		return false, err
+	}
+	if lo, err = c.after(p, lo, hi, row{key, id}); err != nil || lo == 0 {
+		return false, err
+	}
+	b, err := c.row(p, lo-1)
+	if err != nil {
+		return false, err
+	}
+	return binary.LittleEndian.Uint64(b) == key && index.ID(binary.LittleEndian.Uint32(b[8:])) == id, nil
 }
 
 // part returns the only partition that may hold key, or nil.

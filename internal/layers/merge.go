@@ -3,7 +3,6 @@ package layers
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"runtime/debug"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -27,8 +26,8 @@ func (inv *Inverted) MergeDue() bool {
 // are few layers, whatever came before. Merges wait for each other, and nobody
 // waits for a merge. The old files are removed when the last reader is done
 // with them, by the next Flush, Merge or Close. After an error nothing has
-// changed, but that a layer which proved damaged is left out from then on, until
-// the index is opened again.
+// changed, but that a layer which proved damaged is left out from then on; see
+// [Inverted.Spoiled].
 func (inv *Inverted) Merge(ctx context.Context) (bool, error) {
 	if err := inv.merging.lock(ctx); err != nil {
 		return false, err
@@ -60,7 +59,9 @@ func (inv *Inverted) mergeOne(ctx context.Context) (bool, error) {
 	ids.AndNot(dead)
 	var merged *layer
 	if !ids.IsEmpty() {
-		merged, err = inv.writeLayer(ctx, ids, func(w *writer) error { return mergeRows(ctx, w, group, dead) })
+		merged, err = inv.writeLayer(ctx, ids, func(w *writer) error {
+			return inv.spoils(mergeRows(ctx, w, group, dead), group)
+		})
 		if err != nil {
 			return false, err
 		}
@@ -157,11 +158,7 @@ const readAhead = 256
 func (r *rowReader) next() (bool, error) {
 	if len(r.rows) == 0 {
 		if err := r.fill(); err != nil {
-			err = readFault(err)
-			if errors.Is(err, index.ErrDamaged) {
-				r.layer.spoiled.Store(true)
-			}
-			return false, &Error{OpRead, r.layer.N, err}
+			return false, &Error{OpRead, r.layer.N, readFault(err)}
 		}
 		if len(r.rows) == 0 {
 			return false, nil

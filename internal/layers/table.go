@@ -220,6 +220,18 @@ func yieldSorted(run []head, yield func(uint64, uint32) bool) bool {
 	return true
 }
 
+// has says whether the pair is in the table.
+func (t *table) has(key uint64, id index.ID) bool {
+	for ref := t.find(key); ref != 0; {
+		n := t.node(ref)
+		if n.id <= id {
+			return n.id == id
+		}
+		ref = n.next.Load()
+	}
+	return false
+}
+
 // ids appends the ids of the chain that begins at ref, rising.
 func (t *table) ids(dst []index.ID, ref uint32) []index.ID {
 	at := len(dst)
