@@ -153,3 +153,32 @@ func TestCopyLies(t *testing.T) {
 	}
 	r.has(blocks[:50])
 }
+
+// A copy is one of the revision that it was given with: what takes that one's
+// place is read where it lies, be it as large as the copy or not to be reached.
+func TestReplaceLeavesTheCopy(t *testing.T) {
+	old, fresh := cartest.Random(1, 100, 1000), cartest.Random(2, 100, 1000)
+	for _, there := range []bool{true, false} {
+		r := newRig(t)
+		r.meters(true)
+		r.copied(cartest.RandomV1(1, 100, 1000), RegisterOptions{Piece: old[0].CID, Labels: map[string]string{"x": "y"}})
+		m := r.putBytes("new.car", cartest.RandomV1(2, 100, 1000))
+		if !there {
+			r.cars.Delete("new.car")
+		}
+		err := r.store.Replace(r.ctx(), "a", m, nil)
+		in := r.info("a")
+		if there {
+			if err != nil || in.URL != m.URL() || in.Piece.Defined() || in.Labels["x"] != "y" {
+				t.Fatalf("%v: %+v", err, in)
+			}
+			r.has(fresh)
+			r.lacks(old)
+			continue
+		}
+		if !errors.Is(err, shard.ErrSource) || in.URL == m.URL() || !in.Piece.Defined() {
+			t.Fatalf("of a CAR that is not there: %v: %+v", err, in)
+		}
+		r.has(old)
+	}
+}

@@ -64,7 +64,8 @@ func (s *Store) Remount(ctx context.Context, key shard.Key, m mount.Mount, check
 // available afterwards.
 //
 // opts is how the new revision is to be kept, in place of what was said at
-// registration; nil leaves that as it is. Lazy means nothing here.
+// registration; nil leaves that as it is, but for the copy and the piece CID,
+// which are of the old revision and are forgotten. Lazy means nothing here.
 //
 // Context, crashes and errors are as with [Store.Remount]; besides, the error
 // wraps [shard.ErrCAR] if the new CAR is bad, and [ErrNoSpace].

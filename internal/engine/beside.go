@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
@@ -83,6 +85,8 @@ func (b *beside) give(r *catalog.Record) {
 		r.Verify, r.Discard, r.Pin = g.Verify, g.Discard, g.Pin
 		r.Copy, r.Policy, r.Indexer = g.Copy, g.Policy, g.Indexer
 		r.Piece, r.Labels = g.Piece, g.Labels
+	} else if b.op == shard.OpReplace {
+		r.Copy, r.Piece = "", cid.Undef // these were of the revision before
 	}
 }
 
