@@ -105,25 +105,25 @@ func (e *Engine) awake() {
 	}
 }
 
-// step handles all that waits, then sends what was gathered to the disk.
+// step handles all that waits. What was gathered goes to the disk after each
+// round, not at the end: callers who are quicker than the loop would put that
+// off for ever.
 func (e *Engine) step() {
-	for {
+	for more := true; more; {
 		e.completions()
 		e.followUp() // before who is new: else they might find the shard gone, time and again
 		n := e.box.calls.drain()
-		if n == nil && len(e.loop.retry) == 0 {
-			break
-		}
+		more = n != nil || len(e.loop.retry) > 0
 		for n != nil {
 			next := n.next
 			n.next = nil
 			e.handle(n)
 			n = next
 		}
+		e.startLoads()
+		e.startCommit()
+		e.show()
 	}
-	e.startLoads()
-	e.startCommit()
-	e.show()
 }
 
 func (e *Engine) completions() {
