@@ -283,6 +283,9 @@ func ExampleEvents() {
 	if err := store.Register(ctx, "photos", car, nil); err != nil {
 		log.Fatal(err)
 	}
+	for store.Stats().Counting { // the shards there were before
+		time.Sleep(time.Millisecond)
+	}
 	fmt.Println(store.Stats().Shards[shard.Available], "available")
 	if err := store.Close(); err != nil { // tells what still waits
 		log.Fatal(err)

@@ -169,15 +169,16 @@ func (g *collection) look(ctx context.Context, s stray) error {
 	return nil
 }
 
-// stray reports whether id is nobody's: it is not on its way, and after that
-// the catalogue knows no shard with it.
+// stray reports whether id is nobody's: it is not on its way, after that the
+// catalogue knows no shard with it, and after that it is not one that a shard
+// has just given up: that has holders perhaps, and the loop removes it after them.
 func (e *Engine) stray(ctx context.Context, id index.ID, owned *roaring.Bitmap) (bool, error) {
 	if owned.Contains(uint32(id)) || e.ids.knows(id) {
 		return false, nil
 	}
 	_, err := e.cfg.Catalog.Owner(ctx, id)
 	if errors.Is(err, catalog.ErrNotFound) {
-		return true, nil
+		return !e.ids.knows(id), nil
 	}
 	return false, err
 }

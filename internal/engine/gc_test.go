@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car/cartest"
@@ -52,6 +55,15 @@ type gatedCatalog struct {
 	holds func(b *catalog.Batch) bool
 	there chan struct{} // one for each that is held up
 	pass  chan struct{} // one for each that may go on
+
+	asked func() // before somebody asks whose an index is
+}
+
+func (g *gatedCatalog) Owner(ctx context.Context, id index.ID) (shard.Key, error) {
+	if g.asked != nil {
+		g.asked()
+	}
+	return g.Catalog.Owner(ctx, id)
 }
 
 // newGate makes one that holds up what holds selects from the next opening on.
@@ -103,6 +115,32 @@ func TestGCSparesWhatIsOnItsWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An index that is replaced while it is looked at is left to the loop, which
+// removes it after its last holder.
+func TestGCSparesWhatIsReplaced(t *testing.T) {
+	r := newWatchRig(t, false)
+	gate := r.newGate(func(*catalog.Batch) bool { return false })
+	r.gc() // so that what a start does of this is over
+	r.add("a", 1, 20)
+	h, err := r.e.Acquire(t.Context(), "a", AcquireOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cars.Put("b", cartest.RandomV1(2, 20, 100))
+	g := &collection{e: r.e, owned: roaring.New()}
+	gate.asked = sync.OnceFunc(func() {
+		if _, err := r.e.Wait(NewReplace(t.Context(), "a", "mem:b", nil, nil)); err != nil {
+			t.Error(err)
+		}
+	})
+	err = g.look(t.Context(), stray{id: h.Record().Index.ID, file: true})
+	if err != nil || len(g.bury) > 0 || g.did != (Collected{}) || r.count(segment.Index) != 2 {
+		t.Errorf("%+v, %v, %d to be given up, %d files", g.did, err, len(g.bury), r.count(segment.Index))
+	}
+	h.Close()
+	r.until("the old index is removed", func() bool { return r.count(segment.Index) == 1 })
 }
 
 // A file that the system would not remove stays remembered, and is tried again.
