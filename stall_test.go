@@ -228,14 +228,55 @@ func TestStallWhileOpening(t *testing.T) {
 					if in := r.info("a"); in.State != shard.Available {
 						t.Errorf("it is %v", in.State)
 					}
+					other, n := r.put("b.car", 2, 20)
 					s.on.Store(false)
-					r.has(blocks) // it is opened in the slot that was given back
+					r.register("b", n, nil)
+					r.has(other) // it is opened in the slot that was given back
 					close(s.wakes)
 					synctest.Wait()
+					r.has(blocks)
 				})
 			})
 		}
 	}
+}
+
+// However often a shard is asked for, no more than one opening of it is left
+// in a mount that heeds nothing; one at another place is not held up by it.
+func TestOpeningsThatDoNotReturn(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		hung := func(url string) bool { return url == "mem:a.car" }
+		s := &sleepy{at: atOpen, only: hung}
+		r.sleeps(s, true)
+		blocks, m := r.put("a.car", 1, 20)
+		_, n := r.put("b.car", 1, 20)
+		r.register("a", m, nil)
+		s.on.Store(true)
+		for i := range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			began := time.Now()
+			if _, err := r.store.Acquire(ctx, "a", nil); !errors.Is(err, shard.ErrStalled) {
+				t.Fatalf("acquire %d: %v", i, err)
+			}
+			if d := time.Since(began); i > 0 && d > 0 {
+				t.Errorf("acquire %d took %v", i, d)
+			}
+			cancel()
+		}
+		if n := s.still.Load(); n != 1 {
+			t.Errorf("%d hang", n)
+		}
+		if err := r.store.Remount(r.ctx(), "a", n, CompareNone); err != nil {
+			t.Fatal(err)
+		}
+		r.has(blocks)
+		if err := r.store.Remount(r.ctx(), "a", m, CompareNone); err != nil {
+			t.Fatal(err)
+		}
+		close(s.wakes)
+		synctest.Wait()
+		r.has(blocks) // the mount has come to its senses
+	})
 }
 
 // A mount that never returns holds up neither Destroy nor Close, and when it

@@ -71,6 +71,7 @@ type Engine struct {
 	cache      *local.Cache
 	inverted   *layers.Inverted
 	ids        ids
+	adrift     adrift
 	exists     filter
 	memory     *memory
 	counts     counts

@@ -206,6 +206,7 @@ type task[T any] struct {
 	cancel context.CancelCauseFunc
 	do     func(g *guard) (T, error)
 	end    func(result T, err error) // tells the loop
+	lost   func()                    // hears that work was given up, before end and perhaps after late; nil: nobody
 	late   func(result T)            // gets rid of what work made that was given up
 }
 
@@ -217,6 +218,9 @@ func do[T any](e *Engine, t task[T]) {
 	g.gone = func() {
 		defer e.workers.Done()
 		e.cfg.Log.Warn("a mount does not return although its context has ended: it is left to itself")
+		if t.lost != nil {
+			t.lost()
+		}
 		var none T
 		t.end(none, g.reason(context.Cause(t.ctx)))
 	}

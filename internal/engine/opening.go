@@ -96,10 +96,12 @@ func (e *Engine) startOpening() {
 				o.took = e.cfg.Now().Sub(o.started)
 				e.box.complete(&o.node)
 			},
+			lost: func() { e.adrift.add(o.anchorage(), 1) },
 			late: func(h *local.Handle) {
 				if h != nil {
 					h.Drop()
 				}
+				e.adrift.add(o.anchorage(), -1)
 			},
 		})
 	}
@@ -172,6 +174,9 @@ func (e *Engine) openShard(o *opening, g *guard) (h *local.Handle, err error) {
 			h, err = nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: panic: %v", shard.ErrSource, p))
 		}
 	}()
+	if e.adrift.has(o.anchorage()) {
+		return nil, fail(r.Key, shard.OpAcquire, fmt.Errorf("%w: an opening that was given up has not returned", shard.ErrStalled))
+	}
 	if h := e.openCopy(o, g); h != nil {
 		return h, nil
 	}
