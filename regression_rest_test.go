@@ -3,8 +3,10 @@ package dagstore
 // The regression bank, the last of it: R19 to R24.
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/mounttest"
 	"github.com/dagstore/dagstore/shard"
@@ -150,6 +153,22 @@ func TestR23Panics(t *testing.T) {
 	t.Run("reading late", func(t *testing.T) { mended(t, mounttest.Fault{At: 200, Do: mounttest.Panic}, shard.ErrSource) })
 	t.Run("opening", func(t *testing.T) { mended(t, mounttest.Fault{At: -1, Do: mounttest.Panic}, shard.ErrSource) })
 	t.Run("making the mount", factoryPanics)
+	t.Run("indexer", indexerPanics)
+}
+
+func indexerPanics(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Indexers = map[string]index.Indexer{"panics": func(context.Context, io.Reader, func(index.Record) error) error { panic("on fire") }}
+	r.reopen()
+	blocks, m := r.put("a.car", 1, 20)
+	if err := r.store.Register(r.ctx(), "a", m, &RegisterOptions{Indexer: "panics"}); !errors.Is(err, shard.ErrIndex) {
+		t.Errorf("register: %v", err)
+	}
+	if in := r.info("a"); in.State != shard.Errored {
+		t.Errorf("it is %v", in.State)
+	}
+	r.register("b", m, nil)
+	r.has(blocks)
 }
 
 // The function that makes a mount is a part of it: its panic is the error of the
