@@ -64,7 +64,7 @@ func (e *Engine) newIndexing(en *entry) *indexing {
 // comes as a failure; otherwise it is stale.
 func (e *Engine) cutWork(en *entry) {
 	w := en.indexing
-	waits := en.machine.Work == lifecycle.Index
+	waits := en.machine.Work == lifecycle.Index && (w == nil || w.beside == nil) // work beside makes way for its own
 	switch {
 	case w == nil && en.deferred:
 		en.deferred = false
