@@ -237,6 +237,18 @@ func TestReadErrorsAreTyped(t *testing.T) {
 	}
 }
 
+type panicCloser struct{ mount.File }
+
+func (panicCloser) Close() error { panic("the client is on fire") }
+
+// Whoever lets go of a handle last closes its source, and is not to blame.
+func TestCloseCatchesAPanic(t *testing.T) {
+	var panicked *PanicError
+	if err := (&fileSource{panicCloser{}, 10}).close(); !errors.As(err, &panicked) {
+		t.Errorf("%v", err)
+	}
+}
+
 type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("the client is on fire") }

@@ -40,9 +40,13 @@ type fileSource struct {
 	bytes int64
 }
 
-func (s *fileSource) size() int64  { return s.bytes }
-func (s *fileSource) local() bool  { return true }
-func (s *fileSource) close() error { return s.file.Close() }
+func (s *fileSource) size() int64 { return s.bytes }
+func (s *fileSource) local() bool { return true }
+
+func (s *fileSource) close() (err error) {
+	defer caught(&err) // whoever lets go last closes: a reader, or the engine's loop
+	return s.file.Close()
+}
 
 func (s *fileSource) readAt(_ context.Context, p []byte, off int64) (n int, err error) {
 	defer caught(&err)
