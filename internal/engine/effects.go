@@ -203,6 +203,9 @@ func (e *Engine) callers(en *entry, do lifecycle.Effects, why cause) {
 // as its caller is concerned: its intent is all that it leaves behind.
 func (e *Engine) wait(en *entry, c *Call, p place) {
 	if c.sink == nil && p != inParked {
+		if c.stop != nil {
+			c.stop() // it has waited for the record
+		}
 		if c.state.CompareAndSwap(waiting, settled) {
 			e.answered(c, nil)
 		}

@@ -58,6 +58,11 @@ func (f *filter) add(key shard.Key) {
 		f.seed = maphash.MakeSeed()
 	}
 	h := maphash.String(f.seed, string(key))
+	for i := range f.parts {
+		if f.parts[i].has(h) {
+			return // it was there before, or passes for another: it needs no room
+		}
+	}
 	last := len(f.parts) - 1
 	if last < 0 || f.parts[last].room == 0 {
 		n := firstPart << len(f.parts)
