@@ -32,9 +32,9 @@ const (
 // The error wraps [shard.ErrChanged] if the CAR there is another,
 // [shard.ErrSource] if it cannot be read, [shard.ErrBusy] while other work
 // on the shard is under way or if an acquire needs the shard to be indexed first,
-// [shard.ErrUnknown], [shard.ErrDestroying], and [mount.ErrScheme] if the
-// store's registry cannot open m again from its URL. After an error nothing has
-// changed.
+// [shard.ErrUnknown], [shard.ErrDestroying], [ErrNoSpace] as for any new work,
+// and [mount.ErrScheme] if the store's registry cannot open m again from its
+// URL. After an error nothing has changed.
 func (s *Store) Remount(ctx context.Context, key shard.Key, m mount.Mount, check Comparison) error {
 	wrong := func(err error) error { return &shard.Error{Key: key, Op: shard.OpRemount, Err: err} }
 	var how engine.Comparison
@@ -68,7 +68,7 @@ func (s *Store) Remount(ctx context.Context, key shard.Key, m mount.Mount, check
 // which are of the old revision and are forgotten. Lazy means nothing here.
 //
 // Context, crashes and errors are as with [Store.Remount]; besides, the error
-// wraps [shard.ErrCAR] if the new CAR is bad, and [ErrNoSpace].
+// wraps [shard.ErrCAR] if the new CAR is bad.
 func (s *Store) Replace(ctx context.Context, key shard.Key, m mount.Mount, opts *RegisterOptions) error {
 	keep := opts == nil
 	if keep {

@@ -56,6 +56,9 @@ func TestLowSpace(t *testing.T) {
 						t.Errorf("acquire %q: %v", key, err)
 					}
 				}
+				if err := r.store.Remount(t.Context(), "lazy", m, CompareNone); !errors.Is(err, ErrNoSpace) {
+					t.Errorf("remount: %v", err)
+				}
 				i.pause.Store(0)
 				r.has(blocks)
 				a := r.acquire("held")
