@@ -247,6 +247,22 @@ func ExampleStore_GC() {
 	// 0 0 [notes.txt] <nil>
 }
 
+// A check of all that the store has made, which also repairs.
+func ExampleStore_Reconcile() {
+	ctx := context.Background()
+	dir, store := exampleStore(ctx)
+	defer os.RemoveAll(dir)
+	defer store.Close()
+	if err := os.WriteFile(filepath.Join(dir, "store", "top", "notes.txt"), []byte("mine"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	for d, err := range store.Reconcile(ctx, true) {
+		fmt.Println(d.Kind, d.What, d.Mended, err)
+	}
+	// Output:
+	// foreign file "top/notes.txt" was not made by the store false <nil>
+}
+
 func exampleStore(ctx context.Context) (dir string, store *dagstore.Store) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

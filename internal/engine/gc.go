@@ -278,6 +278,25 @@ func (g *collection) retry(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// removeInherited removes the files that the last process did not come to
+// remove. One that a shard has all the same is not: Reconcile tells of it.
+func (e *Engine) removeInherited(ctx context.Context) error {
+	owned, err := e.owned(ctx)
+	if err != nil {
+		return err
+	}
+	dead := e.inherited
+	e.inherited = nil
+	e.removeFiles(slices.DeleteFunc(dead, func(id index.ID) bool {
+		alive := owned.Contains(uint32(id))
+		if alive {
+			e.ids.removed(id, nil)
+		}
+		return alive
+	}))
+	return nil
+}
+
 // A burial asks the loop to give up indices that are nobody's.
 type burial struct {
 	node  node

@@ -75,6 +75,10 @@ func (w *load) abandon(*Engine) {}
 // unreadable answers who asked for a shard whose record cannot be read. It is
 // kept until somebody destroys it by force.
 func (e *Engine) unreadable(en *entry, err error) {
+	for _, x := range en.losses {
+		x.abandon(e)
+	}
+	en.losses = nil
 	var damaged *catalog.DamagedError
 	if e.shut.Load() && !errors.As(err, &damaged) {
 		return // finish answers who waits
@@ -200,8 +204,9 @@ func (e *Engine) restore() {
 			e.trouble("the shards could not be counted", err)
 		}
 		defer func() { <-e.collecting }() // since before the start
-		e.removeFiles(e.inherited)
-		e.inherited = nil
+		if err := e.removeInherited(ctx); err != nil && ctx.Err() == nil {
+			e.trouble("what the last process was to remove is still there", err)
+		}
 		if _, err := e.collect(ctx); err != nil && ctx.Err() == nil {
 			e.trouble("what belongs to no shard could not be removed", err)
 		}

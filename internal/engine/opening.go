@@ -214,19 +214,23 @@ func (e *Engine) spec(r *catalog.Record, m mount.Mount) local.Spec {
 		Limits:    e.cfg.Limits,
 		Count:     e.cfg.Watch.Read,
 		OpenIndex: func(ctx context.Context) (local.IndexFile, error) {
-			return e.openRecorded(ctx, r.Index)
+			ix, err := e.openRecorded(ctx, r.Index)
+			if err != nil {
+				return nil, err
+			}
+			return ix, nil
 		},
 	}
 }
 
 // openRecorded opens an index and holds it against what the catalogue says.
-func (e *Engine) openRecorded(ctx context.Context, ref catalog.IndexRef) (local.IndexFile, error) {
+func (e *Engine) openRecorded(ctx context.Context, ref catalog.IndexRef) (indexFile, error) {
 	ix, err := e.openIndex(ctx, ref.ID)
 	if err != nil {
-		return nil, err
+		return indexFile{}, err
 	}
 	if ix.length != ref.Length || ix.CRC() != ref.CRC {
-		return nil, errors.Join(fmt.Errorf("%w: it is not the one that the catalogue names", index.ErrDamaged), ix.Close())
+		return indexFile{}, errors.Join(fmt.Errorf("%w: it is not the one that the catalogue names", index.ErrDamaged), ix.Close())
 	}
 	return ix, nil
 }

@@ -87,6 +87,8 @@ type loss struct {
 	id   index.ID
 	url  string // where it was opened; "": it does not matter
 	err  error
+
+	heard chan struct{} // closed when the loop has done what it asks for; nil: nobody waits
 }
 
 // Lost tells the loop that the shard of an open handle is not what was
@@ -106,6 +108,7 @@ func (w *loss) finish(e *Engine) {
 		en.losses = append(en.losses, w)
 		return
 	}
+	defer w.abandon(e)
 	defer e.settleDown(en)
 	if en.id() != w.id || e.loop.broken != nil {
 		return
@@ -121,4 +124,8 @@ func (w *loss) finish(e *Engine) {
 	e.settleDown(en)
 }
 
-func (w *loss) abandon(*Engine) {}
+func (w *loss) abandon(*Engine) {
+	if w.heard != nil {
+		close(w.heard)
+	}
+}

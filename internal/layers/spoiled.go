@@ -154,7 +154,8 @@ func (l *layer) inOrder(ctx context.Context) error {
 
 // Has says whether id is found under mh: it is not dead, and memory or a layer
 // that can be read has the pair. It costs the same however many others have
-// mh. The error is that of layers that hold id and cannot be read.
+// mh. The error is that of layers that hold id and cannot be read; who only
+// compares does not make them [Inverted.Spoiled].
 func (inv *Inverted) Has(id index.ID, mh multihash.Multihash) (bool, error) {
 	v, err := inv.acquire()
 	if err != nil {
@@ -180,7 +181,7 @@ func (inv *Inverted) Has(id index.ID, mh multihash.Multihash) (bool, error) {
 			return true, nil
 		}
 		if err != nil {
-			errs = append(errs, inv.readError(l, err))
+			errs = append(errs, &Error{OpRead, l.N, readFault(err)})
 		}
 	}
 	return false, errors.Join(errs...)
