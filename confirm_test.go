@@ -195,3 +195,46 @@ func TestConfirmedCommitFails(t *testing.T) {
 	}
 	r.acquire("a").Close()
 }
+
+// A source elsewhere that takes another version while it is open is asked again
+// by the next opening. Who holds it fails to read, and the shard does not fail.
+func TestAnotherVersionWhileOpen(t *testing.T) {
+	for name, held := range map[string]bool{"held": true, "idle": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			label := &atomic.Value{}
+			label.Store("one")
+			r.labels(label)
+			r.reopen()
+			blocks, m := r.put("a.car", 1, 200)
+			r.register("a", m, nil)
+			index := r.indexFiles()
+			a := r.acquire("a")
+			if !held {
+				a.Close()
+			}
+			label.Store("two")
+			if _, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[150].CID); err != nil && !errors.Is(err, shard.ErrChanged) {
+				t.Errorf("the read that meets it: %v", err)
+			}
+			r.until("the other version is known", func() bool {
+				r.acquire("a").Close()
+				return r.info("a").Source == "two"
+			})
+			if in := r.info("a"); in.Failure != nil || in.Verified != shard.Sampled {
+				t.Errorf("%+v", in)
+			}
+			r.has(blocks)
+			if now := r.indexFiles(); !slices.Equal(now, index) {
+				t.Errorf("it was indexed again: %v, then %v", index, now)
+			}
+			if held {
+				if _, err := a.Blockstore().Get(r.ctx(), blocks[150].CID); !errors.Is(err, shard.ErrChanged) {
+					t.Errorf("the old holder: %v", err)
+				}
+				a.Close()
+			}
+			r.await("a", shard.Available)
+		})
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
@@ -110,11 +111,12 @@ func (e *Engine) tooFar(en *entry, c *Call, h *local.Handle) bool {
 	return true
 }
 
-// strayed is for a loss that was met somewhere else than where the source of
-// the shard lies now: in a copy, or at an earlier place. The shard is what it
-// was; that handle is given to nobody any more.
+// strayed is for a loss that says nothing about the shard: it was met somewhere
+// else than where the source lies now, in a copy or at an earlier place, or the
+// source only calls itself another version. That handle is given to nobody any
+// more; in the second case the next opening asks whether the bytes are others.
 func (e *Engine) strayed(en *entry, w *loss) bool {
-	if w.url == "" || w.url == en.record.URL {
+	if w.url == "" || w.url == en.record.URL && !errors.Is(w.err, mount.ErrChanged) {
 		return false
 	}
 	if h, ok := e.cache.Lookup(w.id); ok {

@@ -91,8 +91,11 @@ type loss struct {
 	heard chan struct{} // closed when the loop has done what it asks for; nil: nobody waits
 }
 
-// Lost tells the loop that the shard of an open handle is not what was
-// indexed. Its holders may finish; it is indexed again.
+// Lost tells the loop that the shard of an open handle may not be what was
+// indexed. Its holders may finish. If only the version of the source is another
+// one, the next opening holds it against the index; else a shard that nobody
+// holds is indexed again at once, and one that is held fails, to be indexed when
+// the last holder has gone and somebody asks for it.
 func (e *Engine) Lost(h *local.Handle, err error) {
 	w := &loss{key: h.Key(), id: h.ID(), url: h.URL(), err: err}
 	w.node.what, w.node.of = whatDone, w
