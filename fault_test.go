@@ -49,7 +49,7 @@ func (l lot) String() string {
 // healthy, or read-only and says so; started on a sound disk it has all that
 // was acknowledged.
 func TestEveryOperationFails(t *testing.T) {
-	stride := longtest.Runs(23, 1)
+	stride := longtest.Runs(47, 1)
 	lots := make(chan lot)
 	var mu sync.Mutex
 	ends := map[string]int{} // how many operations there are; known when one is past the end

@@ -220,6 +220,11 @@ func TestR17RemovingHoldsUpNobody(t *testing.T) {
 		}
 	}
 	soon(r, "removing", s.removing)
+	collected := make(chan error, 1)
+	go func() {
+		_, err := r.store.GC(r.t.Context())
+		collected <- err
+	}()
 	for range 100 {
 		r.acquire("kept").Close()
 	}
@@ -230,6 +235,9 @@ func TestR17RemovingHoldsUpNobody(t *testing.T) {
 		t.Error(err)
 	}
 	open()
+	if err := soon(r, "end of GC", collected); err != nil {
+		t.Error(err)
+	}
 	r.until("all is removed", func() bool { return r.files() == 1 })
 }
 
