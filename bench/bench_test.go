@@ -35,7 +35,7 @@ func smallScale() scale {
 		name: "test", rounds: 2,
 		mid: 64, tiny: 300, large: 200, many: 4, apart: 4,
 		perCAR: 20, gets: 30, acquires: 30, callers: 4,
-		lazy: 40, outstanding: 8, syncs: 3, start: 50, cold: 8, vast: 90,
+		lazy: 40, outstanding: 8, syncs: 3, start: 50, crowd: 60, cold: 8, vast: 90,
 	}
 }
 

@@ -33,6 +33,7 @@ type scale struct {
 	start       int // shards in the store that is started
 	cold        int // CARs of acquire-cold
 	vast        int // shards of lazy-10m
+	crowd       int // indexed shards of acquire-gc
 }
 
 // shortScale fits in five minutes. The sizes that decide which way the store
@@ -56,6 +57,7 @@ func fullScale() scale {
 		perCAR: 1_000, gets: 200_000, acquires: 100_000, callers: 64,
 		lazy: 200_000, outstanding: 1_024, syncs: 200, start: 1_000_000,
 		cold: 100_000, vast: 10_000_000,
+		crowd: 100_000,
 	}
 }
 

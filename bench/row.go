@@ -28,6 +28,7 @@ func rows() []row {
 		{"acquire-many", acquireMany},
 		{"acquire-cold", acquireCold},
 		{"acquire-64", acquire64},
+		{"acquire-gc", acquireGC},
 		{"register-lazy", registerLazy},
 		{"start-1m", start1m},
 		{"heap-idle", heapIdle},
