@@ -420,7 +420,9 @@ func TestWatchingAllocatesNothing(t *testing.T) {
 		Transition: func(shard.Key, shard.State, shard.State, *shard.Error) { moves.Add(1) },
 		Call:       func(shard.Op, time.Duration, error) { calls.Add(1) },
 	})
-	if with > without || moves.Load() < 3999 || calls.Load() < 2000 { // the last release may be on its way
+	// Under the race detector pools drop some of what is put into them, so that
+	// one more may come by chance. A watcher that costs any is told of three things.
+	if with > without+1 || moves.Load() < 3999 || calls.Load() < 2000 { // the last release may be on its way
 		t.Errorf("%v allocations watched, %v not; %d moves and %d calls were told", with, without, moves.Load(), calls.Load())
 	}
 }
