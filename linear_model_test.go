@@ -136,6 +136,7 @@ func linearStep(s linearState, in linearInput, out linearOutput) []linearState {
 		}
 		s.tries--
 		return []linearState{s}
+	case linAcquire, linRecover, linPin, linUnpin: // what comes out decides
 	}
 	switch out.answer {
 	case unknown:

@@ -17,7 +17,7 @@ import (
 type watch struct {
 	*guard
 	t     *testing.T
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // whose end is looked at
 	stop  context.CancelCauseFunc
 	began time.Time
 	given chan time.Duration

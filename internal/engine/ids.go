@@ -65,14 +65,13 @@ func (s *ids) written(id index.ID) {
 	delete(s.writing, id)
 }
 
-// doom says that the file of id is to be removed, before that is on disk. It
-// reports whether it was not said before.
-func (s *ids) doom(id index.ID) bool {
+// doom says that the file of id is to be removed, before that is on disk.
+func (s *ids) doom(id index.ID) {
 	s.way.Lock()
 	defer s.way.Unlock()
 	delete(s.writing, id)
 	s.stuck.Remove(uint32(id))
-	return s.doomed.CheckedAdd(uint32(id))
+	s.doomed.Add(uint32(id))
 }
 
 // removed says that the file of id is gone, or could not be removed.

@@ -172,7 +172,7 @@ func (b *bubble) live() {
 
 // call makes a call under a context that may end, and returns its error and
 // whether the caller left before the answer.
-func (b *bubble) call(rng *rand.Rand, c func(context.Context, Sink) *Call) (err error, left bool) {
+func (b *bubble) call(rng *rand.Rand, c func(context.Context, Sink) *Call) (left bool, err error) {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	if patience := []time.Duration{0, 0, 2 * time.Second, 3 * bubbleStall}[rng.IntN(4)]; patience > 0 {
 		ctx, cancel = context.WithTimeout(b.t.Context(), time.Duration(rng.Int64N(int64(patience))))
@@ -182,7 +182,7 @@ func (b *bubble) call(rng *rand.Rand, c func(context.Context, Sink) *Call) (err 
 	b.count(func(t *sums) { t.calls++ })
 	if err := b.engine.Submit(c(ctx, out)); err != nil {
 		b.count(func(t *sums) { t.left++ })
-		return err, true
+		return true, err
 	}
 	hour := time.NewTimer(time.Hour)
 	defer hour.Stop()
@@ -223,7 +223,7 @@ func (b *bubble) call(rng *rand.Rand, c func(context.Context, Sink) *Call) (err 
 		b.t.Errorf("seed %d: a second answer, or one after its caller had left: %+v", b.seed, o)
 	default:
 	}
-	return err, left
+	return left, err
 }
 
 func (b *bubble) count(f func(*sums)) {
@@ -237,7 +237,7 @@ func (b *bubble) visit(rng *rand.Rand) {
 	for range bubbleCalls {
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 		key := shard.Key(fmt.Sprint(rng.IntN(bubbleKeys)))
-		err, left := b.call(rng, func(ctx context.Context, s Sink) *Call {
+		left, err := b.call(rng, func(ctx context.Context, s Sink) *Call {
 			switch rng.IntN(5) {
 			case 0:
 				return NewRecover(ctx, key, s)
@@ -269,7 +269,7 @@ func (o *owner) live() {
 	for range bubbleCalls {
 		time.Sleep(time.Duration(o.rng.Int64N(int64(2 * time.Second))))
 		there := o.rng.IntN(3) > 0
-		err, left := o.call(o.rng, func(ctx context.Context, s Sink) *Call {
+		left, err := o.call(o.rng, func(ctx context.Context, s Sink) *Call {
 			if there {
 				r := &catalog.Record{Key: o.key, URL: o.url, Verify: o.rng.IntN(3) == 0}
 				return NewRegister(ctx, r, o.rng.IntN(3) == 0, s)

@@ -49,20 +49,19 @@ func (inv *Inverted) Spoil(n uint32) {
 	inv.with(n, inv.spoil)
 }
 
-// with calls do with layer n, if it is in use, and says whether it is.
-func (inv *Inverted) with(n uint32, do func(l *layer)) bool {
+// with calls do with layer n, if it is in use.
+func (inv *Inverted) with(n uint32, do func(l *layer)) {
 	v, err := inv.acquire()
 	if err != nil {
-		return false
+		return
 	}
 	defer v.release()
 	for _, l := range v.layers {
 		if l.N == n {
 			do(l)
-			return true
+			return
 		}
 	}
-	return false
 }
 
 // Spoiled returns the layers in use that proved to be damaged, by number. To

@@ -141,7 +141,7 @@ func (p *player) standing() string {
 // A script with an event that cannot happen, or that does not exist, is no
 // script.
 func TestScriptFaults(t *testing.T) {
-	for _, bad := range []string{"Release", "Aquire", "LoadedAvailable\nIndexed"} {
+	for _, bad := range []string{"Release", "NoSuchEvent", "LoadedAvailable\nIndexed"} {
 		p := player{m: New(), states: map[shard.State]bool{}}
 		if out, err := p.play([]byte(bad)); err == nil {
 			t.Errorf("%q is played: %s", bad, out)
