@@ -81,12 +81,13 @@ const (
 	opSwitch // a source goes down, or comes back
 	opReopen // the store is closed and opened; perhaps a source was touched
 	opCrash
+	opTidy // what belongs to no shard is removed
 	numOps
 )
 
 var opNames = [numOps]string{
 	"register", "acquire", "release", "recover", "destroy", "destroy-wait", "destroy-force", "remount",
-	"replace", "pin", "unpin", "evict", "switch", "reopen", "crash",
+	"replace", "pin", "unpin", "evict", "switch", "reopen", "crash", "tidy",
 }
 
 // indexing is how an indexing of what lies at k's place ends.

@@ -29,9 +29,33 @@ func (w *saga) do(s step) error {
 		return w.reopen(w.disk)
 	case opCrash:
 		return w.reopen(w.disk.Crash(s.Percent, s.Seed))
+	case opTidy:
+		return w.tidy(s)
 	default:
 		return w.called(s)
 	}
+}
+
+// tidy has removed what belongs to no shard; perhaps the machine loses its power
+// meanwhile. After it nothing in the store disagrees with anything.
+func (w *saga) tidy(s step) error {
+	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
+	defer cancel()
+	var image *vfstest.Disk
+	if s.Middle == crashed {
+		w.arm(s, cancel, &image, new(atomic.Bool))
+	}
+	_, err := w.store.GC(ctx)
+	if w.faults.Disarm(); err != nil {
+		return err
+	}
+	if image != nil {
+		return w.reopen(image)
+	}
+	for d, err := range w.store.Reconcile(ctx, false) {
+		return fmt.Errorf("a discrepancy: %+v, %w", d, err)
+	}
+	return nil
 }
 
 // touch lays another CAR at a place. It comes before a restart only, so that

@@ -54,7 +54,7 @@ func (s step) String() string {
 // weights are how often each call comes.
 var weights = [numOps]int{
 	opRegister: 20, opAcquire: 22, opRelease: 14, opRecover: 5, opDestroy: 4, opDestroyWait: 4, opDestroyForce: 3,
-	opRemount: 6, opReplace: 6, opPin: 3, opUnpin: 2, opEvict: 2, opSwitch: 6, opReopen: 2, opCrash: 2,
+	opRemount: 6, opReplace: 6, opPin: 3, opUnpin: 2, opEvict: 2, opSwitch: 6, opReopen: 2, opCrash: 2, opTidy: 2,
 }
 
 // sagas draws n steps.
