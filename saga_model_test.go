@@ -11,21 +11,28 @@ type known struct {
 	car        int // that is indexed, while Available
 	pin        bool
 	discard    bool
-	touched    bool // another CAR lies there since it was indexed
+	touched    uint8 // the CARs, as bits, that lay there since it was indexed, and that it may be by now
 	destroying bool
 }
 
 // stale says that the next opening will find another CAR.
-func (k known) stale() bool { return k.touched && k.state == shard.Available }
+func (k known) stale() bool { return k.touched != 0 && k.state == shard.Available }
 
 // variants is k, or what it becomes by itself.
 func (w *saga) variants(k known) []known {
 	all := []known{k}
 	if k.stale() {
-		renewed, failed := k, k
-		renewed.car, renewed.touched = w.lies[k.place], false
-		failed.state, failed.touched = shard.Errored, false
-		all = append(all, renewed)
+		for c := range badCAR {
+			if renewed := k; k.touched&(1<<c) != 0 {
+				renewed.car, renewed.touched = c, 0
+				if now := w.lies[k.place]; now != c {
+					renewed.touched = 1 << now
+				}
+				all = append(all, renewed)
+			}
+		}
+		failed := k
+		failed.state, failed.touched = shard.Errored, 0
 		if w.down[k.place].Load() {
 			all = append(all, failed)
 		}
@@ -93,7 +100,7 @@ var opNames = [numOps]string{
 // indexing is how an indexing of what lies at k's place ends.
 func (w *saga) indexing(k known, first bool) []ending {
 	failed := k
-	failed.state, failed.touched = shard.Errored, false
+	failed.state, failed.touched = shard.Errored, 0
 	switch c := w.lies[k.place]; {
 	case w.down[k.place].Load():
 		return []ending{{shard.ErrSource, failed}}
@@ -102,7 +109,7 @@ func (w *saga) indexing(k known, first bool) []ending {
 	case c == badCAR:
 		return []ending{{shard.ErrCAR, failed}}
 	default:
-		k.state, k.car, k.touched = shard.Available, c, false
+		k.state, k.car, k.touched = shard.Available, c, 0
 		return []ending{{nil, k}}
 	}
 }
@@ -132,13 +139,24 @@ func (w *saga) expect(s step) []ending {
 	case opDestroy, opDestroyWait, opDestroyForce:
 		return w.expectDestroy(s, k)
 	case opRemount, opReplace:
-		return w.expectBeside(s, k)
+		may := w.expectBeside(s, k)
+		if k.stale() { // it may be indexed again just now, or have been
+			may = append(may, ending{shard.ErrBusy, k}, ending{shard.ErrChanged, k})
+			if c := w.lies[s.Place]; s.Op == opRemount && k.touched&(1<<c) != 0 && !w.down[s.Place].Load() {
+				k.place, k.car, k.touched = s.Place, c, 0
+				may = append(may, ending{nil, k})
+			}
+		}
+		return may
 	case opPin, opUnpin:
 		k.pin = s.Op == opPin
 		return same(k, nil)
 	default: // opEvict
-		if w.held(s.Key) > 0 {
+		switch {
+		case w.held(s.Key) > 0:
 			return same(k, shard.ErrHeld)
+		case k.stale():
+			return []ending{{nil, k}, {shard.ErrBusy, k}}
 		}
 		return same(k, nil)
 	}
@@ -166,8 +184,10 @@ func (w *saga) expectAcquire(k known) []ending {
 		return w.indexing(k, true)
 	case k.state == shard.Errored:
 		return same(k, shard.ErrFailed)
-	case k.stale() && w.down[k.place].Load():
-		return same(k, shard.ErrSource)
+	case k.stale() && w.down[k.place].Load(): // unless it is open, of late
+		renewed := k
+		renewed.car, renewed.touched = w.lies[k.place], 0
+		return []ending{{nil, renewed}, {shard.ErrSource, k}}
 	case k.stale():
 		return w.indexing(k, false)
 	case w.down[k.place].Load(): // it may be open
@@ -192,7 +212,7 @@ func (w *saga) expectDestroy(s step, k known) []ending {
 // expectBeside is for Remount and Replace.
 func (w *saga) expectBeside(s step, k known) []ending {
 	down, c, next := w.down[s.Place].Load(), w.lies[s.Place], k
-	next.place, next.touched = s.Place, false
+	next.place, next.touched = s.Place, 0
 	if s.Op == opReplace {
 		return w.expectReplace(k, next, down, c)
 	}

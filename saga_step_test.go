@@ -68,7 +68,7 @@ func (w *saga) touch(place, car int) {
 	w.places.Put(placeName(place), w.cars.bytes[car])
 	for i := range w.known {
 		if k := &w.known[i]; k.state == shard.Available && k.place == place {
-			k.touched = k.car != car
+			k.touched |= 1 << car
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (w *saga) unsure(s step, image *vfstest.Disk, before known, may []ending) e
 		for i := range all {
 			if s.Middle != crashed && all[i].state != 0 { // the disk is why it failed
 				bad := all[i]
-				bad.state, bad.touched = shard.Errored, false
+				bad.state, bad.touched = shard.Errored, 0
 				all = append(all, bad)
 			}
 		}
@@ -349,7 +349,7 @@ func (w *saga) maybeSevered(s step, all []known) error {
 // nexts are the states after the outcomes with an error.
 func nexts(may []ending, err error) (all []known) {
 	for _, o := range may {
-		if o.err == err { //nolint:errorlint // the model's own values
+		if o.err == err {
 			all = append(all, o.next)
 		}
 	}

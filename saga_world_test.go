@@ -184,14 +184,14 @@ func (w *saga) settled(key int) (*shard.Info, error) {
 	for {
 		// Changes nothing, as there are no copies; answered behind all that was
 		// written about the shard so far.
-		_ = w.store.Evict(ctx, keyOf(key))
+		busy := w.store.Evict(ctx, keyOf(key))
 		in, err := w.store.Info(ctx, keyOf(key))
 		switch {
 		case errors.Is(err, shard.ErrUnknown):
 			return nil, nil
 		case err != nil:
 			return nil, fmt.Errorf("info %v: %w", keyOf(key), err)
-		case in.State == shard.Initializing || in.State == shard.Recovering:
+		case errors.Is(busy, shard.ErrBusy), in.State == shard.Initializing, in.State == shard.Recovering:
 			// Joins the work. What came of it is told by the next Info.
 			_ = w.store.Recover(ctx, keyOf(key), nil)
 		case in.State == shard.Destroying && w.held(key) == 0: // by the last process
@@ -244,6 +244,9 @@ func (w *saga) check() error {
 		if err != nil && errors.Is(err, shard.ErrSource) && !w.reachable(c) {
 			continue // it had to open a shard, and could not
 		}
+		if errors.Is(err, shard.ErrFailed) && !want {
+			continue // a shard had it before it failed
+		}
 		if err != nil || sure && has != want {
 			return fmt.Errorf("Has of CAR %d: %v, %w; want %v", c, has, err, want)
 		}
@@ -282,7 +285,7 @@ func (w *saga) present(c int) (is, sure bool) {
 	sure = true
 	for key, k := range w.known {
 		switch {
-		case k.stale() && (k.car == c || w.lies[k.place] == c), k.destroying && w.carsHeld(key, c):
+		case k.stale() && (k.car == c || k.touched&(1<<c) != 0), k.destroying && w.carsHeld(key, c):
 			sure = false
 		case k.state == shard.Available && !k.destroying && k.car == c:
 			is = true
