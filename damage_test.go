@@ -3,14 +3,12 @@ package dagstore
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/vfs"
-	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -143,15 +141,7 @@ func TestLayerIsLost(t *testing.T) {
 // again: the reader waits for what its own opening has found to be due.
 func TestTouchedSourceIsStillFound(t *testing.T) {
 	r := newRig(t)
-	path := filepath.Join(t.TempDir(), "a.car")
-	if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filemount.New(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.register("a", m, nil)
+	path, _ := r.onDisk("a", 1, 20, 100)
 	for i := range 3 {
 		when := time.Unix(1_000_000_000+int64(i), 0)
 		if err := os.Chtimes(path, when, when); err != nil {

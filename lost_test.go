@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
-	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -20,16 +18,7 @@ func TestLostWhileForgotten(t *testing.T) {
 			r := newRig(t)
 			r.cfg.Work.Handles = 1
 			r.reopen()
-			blocks := cartest.Random(1, 20, 100)
-			path := filepath.Join(t.TempDir(), "a.car")
-			if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			m, err := filemount.New(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.register("a", m, nil)
+			path, blocks := r.onDisk("a", 1, 20, 100)
 			r.acquire("a").Close()
 			r.await("a", shard.Available) // a holder would keep it from being indexed again
 			for i := range others {       // push it out of the loop's memory

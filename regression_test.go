@@ -14,7 +14,6 @@ import (
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/internal/vfs/vfstest"
 	"github.com/dagstore/dagstore/mount"
-	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/mount/mounttest"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -305,15 +304,7 @@ func TestR09RefusedDestroy(t *testing.T) {
 // R10: the last Close turns a failed shard into an available one.
 func TestR10LastCloseOfAFailedShard(t *testing.T) {
 	r := newRig(t)
-	path := filepath.Join(t.TempDir(), "a.car")
-	if err := os.WriteFile(path, cartest.RandomV1(1, 20, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filemount.New(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.register("a", m, nil)
+	path, _ := r.onDisk("a", 1, 20, 100)
 	a, b := r.acquire("a"), r.acquire("a")
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)

@@ -168,16 +168,25 @@ func TestReplaceThenForce(t *testing.T) {
 	r.until("the indices are removed", func() bool { return r.files() == 0 })
 }
 
-// A destroy ends work beside, and whoever waits for it hears so.
-func TestReplaceDestroyed(t *testing.T) {
-	r := newRig(t)
-	_, m := r.put("old.car", 1, 20)
+// replacing has a shard "a" replaced, which waits at the gate. It returns where
+// the old revision lies, its blocks, and what Replace is going to return.
+func (r *rig) replacing() (mount.Mount, []cartest.Block, <-chan error) {
+	r.t.Helper()
+	old, m := r.put("old.car", 1, 20)
 	_, n := r.put("new.car", 2, 20)
 	r.register("a", m, nil)
 	r.gate = make(chan struct{})
 	done := make(chan error, 1)
-	go func() { done <- r.store.Replace(r.ctx(), "a", n, nil) }()
+	ctx := r.ctx()
+	go func() { done <- r.store.Replace(ctx, "a", n, nil) }()
 	r.until("the work beside begins", func() bool { return r.info("a").Progress != nil })
+	return m, old, done
+}
+
+// A destroy ends work beside, and whoever waits for it hears so.
+func TestReplaceDestroyed(t *testing.T) {
+	r := newRig(t)
+	_, _, done := r.replacing()
 	if err := r.store.Destroy(r.ctx(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -191,13 +200,7 @@ func TestReplaceDestroyed(t *testing.T) {
 // Ends with the store: who waits hears that it is closed, and nothing is left.
 func TestReplaceClosed(t *testing.T) {
 	r := newRig(t)
-	old, m := r.put("old.car", 1, 20)
-	_, n := r.put("new.car", 2, 20)
-	r.register("a", m, nil)
-	r.gate = make(chan struct{})
-	done := make(chan error, 1)
-	go func() { done <- r.store.Replace(r.ctx(), "a", n, nil) }()
-	r.until("the work beside begins", func() bool { return r.info("a").Progress != nil })
+	m, old, done := r.replacing()
 	if err := r.store.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,12 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,6 +15,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/archtest"
 	"github.com/dagstore/dagstore/internal/car/dagtest"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
@@ -66,48 +63,15 @@ func sentinels() map[string]map[string]struct {
 	}
 }
 
-// declared returns the exported variables of the package in dir whose names
-// begin with Err.
-func declared(t *testing.T, dir string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, decl := range file.Decls {
-			group, ok := decl.(*ast.GenDecl)
-			if !ok || group.Tok != token.VAR {
-				continue
-			}
-			for _, spec := range group.Specs {
-				for _, name := range spec.(*ast.ValueSpec).Names {
-					if strings.HasPrefix(name.Name, "Err") {
-						names = append(names, name.Name)
-					}
-				}
-			}
-		}
-	}
-	if len(names) == 0 {
-		t.Fatalf("no sentinels in %s", dir)
-	}
-	return names
-}
-
 // TestStatusOfEverySentinel holds every sentinel against the table, through a
 // request: what a client sees is the status, and nothing of the text.
 func TestStatusOfEverySentinel(t *testing.T) {
 	for dir, rows := range sentinels() {
-		for _, name := range declared(t, dir) {
+		names, err := archtest.Sentinels(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
 			if _, ok := rows[name]; !ok {
 				t.Errorf("%s of %s has no row in this test", name, dir)
 			}

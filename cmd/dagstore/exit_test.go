@@ -9,12 +9,12 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/archtest"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -28,9 +28,9 @@ func TestExitCodesHaveEverySentinel(t *testing.T) {
 		"mount":    "../../mount",
 		"index":    "../../index",
 	} {
-		names := sentinelsIn(t, dir)
-		if len(names) == 0 {
-			t.Errorf("package %s has no sentinels: does this test still look in the right place?", pkg)
+		names, err := archtest.Sentinels(dir)
+		if err != nil {
+			t.Fatal(err)
 		}
 		for _, name := range names {
 			if !rows[pkg+"."+name] {
@@ -38,39 +38,6 @@ func TestExitCodesHaveEverySentinel(t *testing.T) {
 			}
 		}
 	}
-}
-
-// sentinelsIn lists the exported error variables of the package in dir.
-func sentinelsIn(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, decl := range parsed.Decls {
-			gen, ok := decl.(*ast.GenDecl)
-			if !ok || gen.Tok != token.VAR {
-				continue
-			}
-			for _, spec := range gen.Specs {
-				for _, ident := range spec.(*ast.ValueSpec).Names {
-					if strings.HasPrefix(ident.Name, "Err") {
-						names = append(names, ident.Name)
-					}
-				}
-			}
-		}
-	}
-	return names
 }
 
 // selectorsIn lists the "package.Name" expressions in one variable of a file.
