@@ -3,6 +3,7 @@ package dagstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	blockformat "github.com/ipfs/go-block-format"
@@ -44,6 +45,17 @@ func (s *Store) Blockstore(opts *BlockstoreOptions) *Blockstore {
 	return b
 }
 
+// With returns a blockstore over the same shards as b, or the same one, that
+// does as opts says instead of what was said when b was made. opts may be nil.
+// b itself is not changed, and ends when it did.
+func (b *Blockstore) With(opts *BlockstoreOptions) *Blockstore {
+	other := &Blockstore{reader: b.reader, store: b.store, one: b.one}
+	if opts != nil {
+		other.opts = opts.blocks()
+	}
+	return other
+}
+
 // usable returns why b cannot be used any more, if so.
 func (b *Blockstore) usable() error {
 	if b.one != nil {
@@ -54,10 +66,13 @@ func (b *Blockstore) usable() error {
 
 // keys yields every multihash of the shards that b is over.
 func (b *Blockstore) keys(ctx context.Context) iter.Seq2[multihash.Multihash, error] {
-	if b.one != nil {
-		return b.one.allKeys(ctx)
+	switch {
+	case b.one == nil:
+		return b.store.allKeys(ctx, b.opts)
+	case b.opts.Only != nil && !b.opts.Only(b.one.Key()):
+		return func(func(multihash.Multihash, error) bool) {}
 	}
-	return b.store.allKeys(ctx, b.opts.Only)
+	return b.one.allKeys(ctx)
 }
 
 func (s *Store) usable() error {
@@ -178,16 +193,19 @@ func (b *Blockstore) GetSize(ctx context.Context, c cid.Cid) (int, error) {
 	return int(n), nil
 }
 
-// AllKeysChan sends every block as a raw CIDv1, perhaps more than once. An
-// error on the way ends it early: use [Blockstore.AllKeysChanWithErr] to know.
+// AllKeysChan sends every block as a raw CIDv1, perhaps more than once. The keys
+// of a shard that cannot be opened are missing: use
+// [Blockstore.AllKeysChanWithErr] to know. It ends when ctx does.
 func (b *Blockstore) AllKeysChan(ctx context.Context) (<-chan cid.Cid, error) {
 	out, _, err := b.AllKeysChanWithErr(ctx)
 	return out, err
 }
 
 // AllKeysChanWithErr is AllKeysChan with a function that tells, when the
-// channel is drained, whether all keys were sent. One goroutine sends, until
-// all is sent or ctx ends.
+// channel is drained, whether all keys were sent. What one shard lacks keeps
+// those of the others from nobody: the error is the first, and says how many
+// there were. One goroutine sends, until all is sent or ctx ends; keys are read
+// from the indices as they are taken, so their number costs no memory.
 func (b *Blockstore) AllKeysChanWithErr(ctx context.Context) (<-chan cid.Cid, func() error, error) {
 	if err := b.usable(); err != nil {
 		return nil, nil, err
@@ -201,13 +219,19 @@ func (b *Blockstore) AllKeysChanWithErr(ctx context.Context) (<-chan cid.Cid, fu
 	return out, func() error { return failure }, nil
 }
 
+// sendKeys sends what there is, past shards that have nothing to say.
 func (b *Blockstore) sendKeys(ctx context.Context, out chan<- cid.Cid) error {
+	var first error
+	failed := 0
 	for mh, err := range b.keys(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := b.usable(); err != nil {
-			return err
+		switch over := errors.Join(ctx.Err(), b.usable()); {
+		case over != nil:
+			return over
+		case err != nil:
+			if failed++; first == nil {
+				first = err
+			}
+			continue
 		}
 		c := cid.NewCidV1(cid.Raw, append(multihash.Multihash{}, mh...))
 		select {
@@ -216,12 +240,16 @@ func (b *Blockstore) sendKeys(ctx context.Context, out chan<- cid.Cid) error {
 			return ctx.Err()
 		}
 	}
-	return nil
+	if failed > 1 {
+		return fmt.Errorf("keys are missing of %d shards, of the first since: %w", failed, first)
+	}
+	return first
 }
 
-// allKeys yields the multihashes of all shards that only selects. Each shard
-// is held while it is read.
-func (s *Store) allKeys(ctx context.Context, only func(shard.Key) bool) iter.Seq2[multihash.Multihash, error] {
+// allKeys yields the multihashes of all shards that may be read by opts. Each
+// is held while it is read. An error is of one shard, and the others follow it,
+// unless ctx has ended or there is no list of shards to be had.
+func (s *Store) allKeys(ctx context.Context, opts blocks.Options) iter.Seq2[multihash.Multihash, error] {
 	return func(yield func(multihash.Multihash, error) bool) {
 		filter := &Filter{States: []shard.State{shard.Available, shard.Serving}}
 		for info, err := range s.Shards(ctx, filter) {
@@ -229,29 +257,33 @@ func (s *Store) allKeys(ctx context.Context, only func(shard.Key) bool) iter.Seq
 				yield(nil, err)
 				return
 			}
-			if only != nil && !only(info.Key) {
-				continue
-			}
-			a, err := s.Acquire(ctx, info.Key, nil)
-			switch {
-			case errors.Is(err, shard.ErrUnknown), errors.Is(err, shard.ErrDestroying):
-				continue // gone meanwhile
-			case err != nil:
-				yield(nil, err)
-				return
-			}
-			more := true
-			for mh, err := range a.allKeys(ctx) {
-				if more = yield(mh, err) && err == nil; !more {
-					break
-				}
-			}
-			_ = a.Close() // which returns nil
-			if !more {
+			if (opts.Only == nil || opts.Only(info.Key)) && !s.keysOf(ctx, info.Key, opts.LocalOnly, yield) {
 				return
 			}
 		}
 	}
+}
+
+// keysOf yields the multihashes of one shard, and is false when nobody wants
+// more.
+func (s *Store) keysOf(ctx context.Context, key shard.Key, localOnly bool, yield func(multihash.Multihash, error) bool) bool {
+	a, err := s.Acquire(ctx, key, &AcquireOptions{LocalOnly: localOnly})
+	switch {
+	case errors.Is(err, shard.ErrUnknown), errors.Is(err, shard.ErrDestroying):
+		return true // gone meanwhile
+	case err != nil:
+		return yield(nil, err)
+	}
+	defer func() { _ = a.Close() }() // which returns nil
+	for mh, err := range a.allKeys(ctx) {
+		if errors.Is(err, shard.ErrDestroyed) {
+			return true // gone under our hands
+		}
+		if !yield(mh, err) {
+			return false
+		}
+	}
+	return true
 }
 
 // allKeys yields the multihashes of the shard.

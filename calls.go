@@ -167,7 +167,11 @@ func (s *Store) register(ctx context.Context, key shard.Key, m mount.Mount, opts
 	if err != nil {
 		return nil, &shard.Error{Key: key, Op: shard.OpRegister, Err: err}
 	}
-	return engine.NewRegister(ctx, r, opts.Lazy, out), nil
+	c := engine.NewRegister(ctx, r, opts.Lazy, out)
+	if opts.Background {
+		return c.InBackground(), nil
+	}
+	return c, nil
 }
 
 // given is what is to be remembered of a shard that m and opts describe, once
@@ -180,12 +184,18 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		return nil, fmt.Errorf("%w: there is no mount", mount.ErrURL)
 	}
 	url, err := s.lasting(m)
+	if err == nil && !opts.Serve.Known() {
+		err = fmt.Errorf("dagstore: no shard.Mode has the number %d", opts.Serve)
+	}
 	if err == nil {
 		err = s.indexable(opts)
 	}
-	var copied string
+	var copied, indexURL string
 	if err == nil {
 		copied, err = existing(opts.Copy)
+	}
+	if err == nil && opts.IndexURL != "" {
+		indexURL, err = s.canonical(opts.IndexURL)
 	}
 	if err != nil {
 		return nil, err
@@ -199,11 +209,14 @@ func (s *Store) given(key shard.Key, m mount.Mount, opts *RegisterOptions) (*cat
 		Verify:  opts.Verify,
 		Discard: opts.Discard,
 		Pin:     opts.Pin,
+		Serve:   opts.Serve,
 		Copy:    copied,
 		Policy:  catalog.Policy(opts.Index),
 		Indexer: opts.Indexer,
 		Piece:   opts.Piece,
 		Labels:  maps.Clone(opts.Labels),
+
+		IndexURL: indexURL,
 	}
 	if err := r.CheckGiven(); err != nil {
 		return nil, err
@@ -231,34 +244,59 @@ func existing(path string) (string, error) {
 // indexable returns an error unless a CAR can be indexed as opts say.
 func (s *Store) indexable(opts *RegisterOptions) error {
 	switch {
-	case opts.Index > Hop:
+	case opts.Index > Adopt:
 		return fmt.Errorf("dagstore: no IndexPolicy has the number %d", opts.Index)
 	case opts.Indexer == "":
 		return nil
 	case s.cfg.Indexers[opts.Indexer] == nil:
 		return fmt.Errorf("%w: no indexer is called %q", shard.ErrIndex, opts.Indexer)
-	case opts.Verify || opts.Index != AutoIndex:
-		return fmt.Errorf("%w: indexer %q reads the CAR as it likes: Verify and Index are for the default one", shard.ErrIndex, opts.Indexer)
+	case opts.Verify || opts.Index != AutoIndex || opts.IndexURL != "":
+		return fmt.Errorf("%w: indexer %q reads the CAR as it likes: Verify, Index and IndexURL are for the default one", shard.ErrIndex, opts.Indexer)
 	}
 	return nil
+}
+
+// canonical returns the URL of the mount that the registry makes of url. A
+// panic of the opener is an error of this call.
+func (s *Store) canonical(url string) (string, error) {
+	var m mount.Mount
+	err := guarded(func() (err error) {
+		m, err = s.cfg.Mounts.Open(url)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("its index: %w", err)
+	}
+	return s.lasting(m)
+}
+
+// guarded makes an error of a panic in a mount or in its opener.
+func guarded(ask func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v", shard.ErrSource, p)
+		}
+	}()
+	return ask()
 }
 
 // lasting returns the URL of m, once it has shown that the registry makes the
 // same mount of it again: after a restart nothing else is left of m. A panic of
 // the mount or of its opener is an error of this call.
 func (s *Store) lasting(m mount.Mount) (url string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: panic: %v", shard.ErrSource, p)
+	err = guarded(func() error {
+		url = m.URL()
+		again, err := s.cfg.Mounts.Open(url)
+		switch {
+		case err != nil:
+			return err
+		case again == nil || again.URL() != url:
+			return fmt.Errorf("%w: %q does not open as itself", mount.ErrURL, url)
 		}
-	}()
-	url = m.URL()
-	again, err := s.cfg.Mounts.Open(url)
-	switch {
-	case err != nil:
+		return nil
+	})
+	if err != nil {
 		return "", err
-	case again == nil || again.URL() != url:
-		return "", fmt.Errorf("%w: %q does not open as itself", mount.ErrURL, url)
 	}
 	return url, nil
 }

@@ -130,7 +130,7 @@ func TestDestroyOfWhatIsQueued(t *testing.T) {
 // before and after a restart.
 func TestQueueOfIntentsOnDisk(t *testing.T) {
 	r := newRig(t)
-	r.window = 8
+	r.bounds.window = 8
 	r.reopen()
 	r.gate = make(chan struct{})
 	blocks, m := r.put("a.car", 1, 5)
@@ -182,8 +182,8 @@ func (s stream) Stat(ctx context.Context) (mount.Stat, error) {
 	return st, err
 }
 
-// A mount that offers neither a file nor ranges can be indexed and not read:
-// that fails the acquire and leaves the shard available.
+// A mount that offers neither a file nor ranges can be indexed and not read in
+// place: that fails the acquire and leaves the shard available.
 func TestSourceThatCannotBeServed(t *testing.T) {
 	r := newRig(t)
 	r.cars.Put("a.car", cartest.RandomV1(1, 5, 100))
@@ -193,7 +193,7 @@ func TestSourceThatCannotBeServed(t *testing.T) {
 	}
 	r.reopen()
 	m, _ := r.cfg.Mounts["once"]("")
-	r.register("a", m, nil)
+	r.register("a", m, &RegisterOptions{Serve: shard.InPlace})
 	if _, err := r.store.Acquire(r.ctx(), "a", nil); !errors.Is(err, shard.ErrSource) || !errors.Is(err, mount.ErrNoRanges) {
 		t.Errorf("%v", err)
 	}

@@ -16,9 +16,11 @@ import (
 type Events struct {
 	Transition func(Transition)
 	Work       func(WorkEvent)
+	Evicted    func(CopyInfo) // a copy has made room for others; one that Evict or Destroy has removed is not told of
 	Fault      func(FaultEvent)
-	Trouble    func(error)   // in the background, about no shard
-	Dropped    func(n int64) // events are missing here, between the last one and the next
+	Host       func(HostHealth) // a host went down or came back
+	Trouble    func(error)      // in the background, about no shard
+	Dropped    func(n int64)    // events are missing here, between the last one and the next
 }
 
 // A Transition is a shard that went from one state to another. What has to be
@@ -66,8 +68,16 @@ func (p Phase) String() string {
 	}
 }
 
+// CopyInfo is a copy that the store keeps of a CAR from elsewhere.
+type CopyInfo struct {
+	Key   shard.Key
+	Bytes int64     // that count against the quota
+	Used  time.Time // last; after a restart: made
+}
+
 // A FaultEvent is damage that was met: by indexing, which tells of the first 16
-// faults of a CAR each time, or by a read, which tells once of each.
+// faults of a CAR each time, before it tells that it has ended, or by a read, which
+// tells once of each.
 type FaultEvent struct {
 	Key shard.Key
 	shard.Fault
@@ -79,7 +89,9 @@ func Tee(a, b Events) Events {
 	return Events{
 		Transition: tee(a.Transition, b.Transition),
 		Work:       tee(a.Work, b.Work),
+		Evicted:    tee(a.Evicted, b.Evicted),
 		Fault:      tee(a.Fault, b.Fault),
+		Host:       tee(a.Host, b.Host),
 		Trouble:    tee(a.Trouble, b.Trouble),
 		Dropped:    tee(a.Dropped, b.Dropped),
 	}

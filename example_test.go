@@ -193,7 +193,7 @@ func ExampleStore_Pin() {
 	info, err := store.Info(ctx, "photos")
 	fmt.Println(info.Local.Pinned, err)
 	fmt.Println(store.Unpin(ctx, "photos"))
-	fmt.Println(store.Evict(ctx, "photos")) // no copy: no error
+	fmt.Println(store.Evict(ctx, "photos", nil)) // no copy: no error
 	// Output:
 	// <nil>
 	// true <nil>

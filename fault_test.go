@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/longtest"
 	"github.com/dagstore/dagstore/internal/vfs/vfstest"
 	"github.com/dagstore/dagstore/shard"
@@ -130,7 +129,7 @@ func (h *history) readsOn(mayFail bool) error {
 	}
 	ctx, cancel := h.ctx()
 	defer cancel()
-	for _, b := range cartest.Random(h.held, worldBlocks, worldSize) {
+	for _, b := range worldRandom(h.held) {
 		_, err := h.hold.Blockstore().Get(ctx, b.CID)
 		var about *shard.Error
 		if err != nil && !(mayFail && errors.As(err, &about)) {

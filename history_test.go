@@ -1,6 +1,7 @@
 package dagstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type history struct {
 	held   uint64    // the seed of what is held
 	errs   []error   // what calls gave that they must not give
 	bitten bool      // a call failed
+	bite   error     // the first that did, if it was not about a shard
 }
 
 const baseSeed = 1000
@@ -105,6 +107,21 @@ func (h *history) register(key shard.Key, seed uint64, lazy bool) error {
 		to.state = shard.Registered
 	}
 	return h.do("register", key, func(ctx context.Context) error { return h.store.Register(ctx, key, m, opts) }, to)
+}
+
+// copied registers a shard of which a copy is kept.
+func (h *history) copied(key shard.Key, seed uint64, pin bool) {
+	name := fmt.Sprint(seed)
+	m := h.lay(name, worldCAR(seed))
+	opts := &RegisterOptions{Serve: shard.Copy, Pin: pin, Labels: map[string]string{"seed": name}}
+	_ = h.do("register", key, func(ctx context.Context) error { return h.store.Register(ctx, key, m, opts) },
+		fate{state: shard.Available, seed: seed, pin: pin})
+}
+
+// evict gives back the copy of a shard, which stays what it is.
+func (h *history) evict(key shard.Key, seed uint64) {
+	_ = h.do("evict", key, func(ctx context.Context) error { return h.store.Evict(ctx, key, nil) },
+		fate{state: shard.Available, seed: seed})
 }
 
 // use acquires a shard and reads it.
@@ -217,6 +234,7 @@ func (h *history) again() {
 	}
 	h.end()
 	if err := h.open(h.faults); err != nil {
+		h.bite = cmp.Or(h.bite, err)
 		h.bitten, h.store = true, nil
 		return
 	}
@@ -248,11 +266,31 @@ func (h *history) steps() []func() {
 		func() { _ = h.register("c", 6, false) },
 		func() { h.destroyHeld("c", Force) },
 	}
+	list = append(list, h.copySteps()...)
 	for i := range uint64(4) { // so many layers that they are merged
 		key := shard.Key(fmt.Sprint("layer ", i))
 		list = append(list, func() { _ = h.register(key, 10+i, false) }, h.again)
 	}
 	return append(list, func() { h.destroy("layer 1") }, h.again)
+}
+
+// copySteps are what happens to copies: they are made while a CAR is indexed, and
+// when it is opened without one; they make room, are given back, and go with
+// their shard.
+func (h *history) copySteps() []func() {
+	return []func(){
+		func() { h.copied("copy", 20, false) },
+		func() { h.copied("pinned", 21, true) },
+		func() { h.evict("copy", 20) },
+		func() { h.use("copy", 20) },
+		func() { h.copied("copy 2", 22, false) },
+		func() { h.copied("copy 3", 23, false) },
+		h.again,
+		func() { h.use("copy", 20) },
+		func() { h.use("copy 2", 22) },
+		func() { h.destroyHeld("copy 3", Force) },
+		func() { h.destroy("copy 2") },
+	}
 }
 
 // end closes what is open.
@@ -261,7 +299,11 @@ func (h *history) end() {
 		h.hold.Close()
 		h.hold = nil
 	}
-	if h.store != nil && h.store.Close() != nil {
+	if h.store == nil {
+		return
+	}
+	if err := h.store.Close(); err != nil {
+		h.bite = cmp.Or(h.bite, err)
 		h.bitten = true
 	}
 }

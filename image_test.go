@@ -120,7 +120,7 @@ func crashes(t *testing.T, seed uint64, images chan<- *image) (n int) {
 	}
 	h.faults.Disarm()
 	if len(h.errs) > 0 || h.bitten {
-		t.Fatalf("a history without faults: %v, %v", errors.Join(h.errs...), h.log.all())
+		t.Fatalf("a history without faults: %v, %v", errors.Join(append(h.errs, h.bite)...), h.log.all())
 	}
 	return n
 }

@@ -86,7 +86,7 @@ func (r *rig) meters(elsewhere bool) *atomic.Int64 {
 // However a CAR is read, what is found is the same; how much of it is read is
 // what the policy says, also after a restart.
 func TestIndexPolicies(t *testing.T) {
-	const blocks, size = 30, 50_000
+	const blocks, size = 30, 70_000
 	for name, c := range map[string]struct {
 		policy      IndexPolicy
 		verify, far bool
@@ -125,7 +125,7 @@ func TestIndexPolicies(t *testing.T) {
 func TestIndexPolicyRefused(t *testing.T) {
 	r := newRig(t)
 	_, m := r.put("a.car", 1, 20)
-	if err := r.store.Register(r.ctx(), "a", m, &RegisterOptions{Index: Hop + 1}); err == nil {
+	if err := r.store.Register(r.ctx(), "a", m, &RegisterOptions{Index: Adopt + 1}); err == nil {
 		t.Error("a policy of no meaning is taken")
 	}
 	r.mounts(func(m mount.Mount) mount.Mount { return noRanges{m} })

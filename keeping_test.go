@@ -135,7 +135,7 @@ func TestPinRefused(t *testing.T) {
 	for name, call := range map[string]func(shard.Key) error{
 		"pin":   func(k shard.Key) error { return r.store.Pin(r.ctx(), k) },
 		"unpin": func(k shard.Key) error { return r.store.Unpin(r.ctx(), k) },
-		"evict": func(k shard.Key) error { return r.store.Evict(r.ctx(), k) },
+		"evict": func(k shard.Key) error { return r.store.Evict(r.ctx(), k, nil) },
 	} {
 		var about *shard.Error
 		if err := call("none"); !errors.Is(err, shard.ErrUnknown) || !errors.As(err, &about) || string(about.Op) != name {
@@ -184,19 +184,19 @@ func TestEvict(t *testing.T) {
 	blocks, m := r.put("a.car", 1, 20)
 	r.register("a", m, nil)
 	was := r.info("a").Changed
-	if err := r.store.Evict(r.ctx(), "a"); err != nil {
+	if err := r.store.Evict(r.ctx(), "a", nil); err != nil {
 		t.Errorf("without a copy: %v", err)
 	}
 	if in := r.info("a"); in.State != shard.Available || !in.Changed.Equal(was) {
 		t.Errorf("%v, changed %v after %v", in.State, in.Changed, was)
 	}
 	a := r.acquire("a")
-	if err := r.store.Evict(r.ctx(), "a"); !errors.Is(err, shard.ErrHeld) {
+	if err := r.store.Evict(r.ctx(), "a", nil); !errors.Is(err, shard.ErrHeld) {
 		t.Errorf("while held: %v", err)
 	}
 	a.Close()
 	r.await("a", shard.Available)
-	if err := r.store.Evict(r.ctx(), "a"); err != nil {
+	if err := r.store.Evict(r.ctx(), "a", nil); err != nil {
 		t.Errorf("after the hold: %v", err)
 	}
 	r.has(blocks)
@@ -206,7 +206,7 @@ func TestEvict(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.await("b", shard.Initializing)
-	if err := r.store.Evict(r.ctx(), "b"); !errors.Is(err, shard.ErrBusy) {
+	if err := r.store.Evict(r.ctx(), "b", nil); !errors.Is(err, shard.ErrBusy) {
 		t.Errorf("while it is indexed: %v", err)
 	}
 	close(r.gate)

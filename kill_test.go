@@ -16,6 +16,7 @@ import (
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/longtest"
+	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/mount/filemount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -40,7 +41,7 @@ func childCAR(dir string, i int) string { return filepath.Join(dir, fmt.Sprint(i
 // before each change and a line after it.
 func child(dir string) error {
 	ctx := context.Background()
-	s, err := Open(ctx, filepath.Join(dir, "store"), nil)
+	s, err := Open(ctx, filepath.Join(dir, "store"), childConfig())
 	if err != nil {
 		return err
 	}
@@ -56,6 +57,24 @@ func child(dir string) error {
 	return <-failed
 }
 
+// childConfig has room for copies of some of the shards of a child.
+func childConfig() *Config { return &Config{Copies: Copies{Quota: 10 * 8192}} }
+
+// accounted waits until the figures of copies are those of the disk, and no
+// copies are left but those that records name.
+func accounted(ctx context.Context, s *Store, dir string) error {
+	for {
+		sum, files := copyBytes(vfs.Default, dir)
+		st := s.Stats()
+		if st.CopyBytes == sum && st.Copies == files && sum <= st.Quota {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("%d copies have %d bytes on disk; the figures are %d and %d of %d", files, sum, st.Copies, st.CopyBytes, st.Quota)
+		}
+	}
+}
+
 // works changes the keys of one worker, for ever.
 func works(ctx context.Context, s *Store, dir string, w int, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, uint64(w)))
@@ -67,7 +86,15 @@ func works(ctx context.Context, s *Store, dir string, w int, seed uint64) error 
 			return err
 		}
 		opts := &RegisterOptions{Labels: map[string]string{"car": fmt.Sprint(n)}, Lazy: rng.IntN(3) == 0}
+		if rng.IntN(2) == 0 {
+			opts.Serve = shard.Copy
+		}
 		what := []string{"register", "register", "replace", "destroy", "acquire"}[rng.IntN(5)]
+		if rng.IntN(10) == 0 {
+			if err := s.Evict(ctx, key, nil); err != nil && !errors.Is(err, shard.ErrUnknown) && !errors.Is(err, shard.ErrHeld) {
+				return fmt.Errorf("%s evict: %w", key, err)
+			}
+		}
 		fmt.Printf("try %s %s %d\n", key, what, n) // one write: lines of several workers do not mix
 		switch what {
 		case "register":
@@ -226,11 +253,16 @@ func (p promises) hold(ctx context.Context, dir string) (ready time.Duration, er
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	begun := time.Now()
-	s, err := Open(ctx, filepath.Join(dir, "store"), nil)
+	s, err := Open(ctx, filepath.Join(dir, "store"), childConfig())
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() {
+		if err == nil {
+			err = accounted(ctx, s, filepath.Join(dir, "store", "copies"))
+		}
+		err = errors.Join(err, s.Close())
+	}()
 	ready = time.Since(begun)
 	reached := false
 	for key := range p {

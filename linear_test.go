@@ -380,7 +380,7 @@ func explain(model porcupine.Model, ops []porcupine.Operation) string {
 // go, callers who leave, disks that fail, and crashes: each answer must be one
 // that some order of the calls explains.
 func TestLinearizable(t *testing.T) {
-	cars, runs, begun := newCARData(), longtest.Runs(12, 2000), time.Now()
+	cars, runs, begun := newCARData(t), longtest.Runs(12, 2000), time.Now()
 	for i := range runs {
 		seed := longtest.Seed() + uint64(i)
 		switch got, text, err := linearizable(cars, seed, nil); {
@@ -397,7 +397,7 @@ func TestLinearizable(t *testing.T) {
 // TestLinearizableCatchesLies is the test of the test: a store that lies is
 // caught.
 func TestLinearizableCatchesLies(t *testing.T) {
-	cars := newCARData()
+	cars := newCARData(t)
 	for name, lie := range map[string]func(linearInput, *linearOutput, *rand.Rand){
 		"a refused destroy is called a success": func(in linearInput, out *linearOutput, _ *rand.Rand) {
 			if in.op == linBegin && out.answer == isHeld {

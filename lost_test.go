@@ -4,9 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
+	"github.com/dagstore/dagstore/internal/vfs/vfstest"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -45,4 +50,41 @@ func TestLostWhileForgotten(t *testing.T) {
 			r.has(blocks)
 		})
 	}
+}
+
+// On a disk that writes and cannot read, each new index is lost, too. Who
+// acquires gets an error soon, and the CAR is not read again and again.
+func TestLostTimeAndAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		blocks, m := r.put("a.car", 1, 20)
+		if err := r.store.Register(t.Context(), "a", m, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.reads.Store(0)
+		index := func(op vfstest.Op) bool {
+			return op.Reads() && strings.Contains(filepath.ToSlash(op.Path), "index/")
+		}
+		r.faults.FailAt(0, true, index, syscall.EIO)
+		acquired := 0
+		for range 24 * 60 { // who tries every minute, for a day
+			for range 10 {
+				if _, err := r.store.Acquire(t.Context(), "a", nil); err == nil {
+					t.Fatal("an index that cannot be read was opened")
+				} else if !errors.Is(err, shard.ErrIndex) {
+					t.Fatal(err)
+				}
+				acquired++
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := r.reads.Load(); n < 24 || n > 2+12+24 {
+			t.Errorf("%d acquires had the CAR read %d times", acquired, n)
+		}
+		if in := r.info("a"); in.State != shard.Available {
+			t.Errorf("the shard is %v: %+v", in.State, in.Failure)
+		}
+		r.faults.Disarm()
+		r.acquire("a").Close() // its last index is a good one
+		r.has(blocks)
+	})
 }

@@ -27,6 +27,17 @@ func measured(w *engine.Watcher, m *metrics.Set) {
 		m.Observe(metrics.Commit, took.Seconds(), ended(err))
 		m.Observe(metrics.CommitRecords, float64(changes))
 	}
+	evicted := w.Evicted
+	w.Evicted = func(c engine.Copy) {
+		m.Add(metrics.CopiesEvicted, 1)
+		if evicted != nil {
+			evicted(c)
+		}
+	}
+	w.Fetched = func(bytes int64, err error) {
+		m.Add(metrics.CopiesMade, 1, ended(err))
+		m.Add(metrics.CopiesFetched, float64(bytes))
+	}
 	w.Read = func(bytes int) { m.Add(metrics.ReadBytes, float64(bytes)) }
 	events := w.Work
 	w.Work = func(e engine.Work) {
@@ -52,7 +63,7 @@ func ended(err error) string {
 // They say nothing about the health of source and disk.
 var refusals = []error{
 	shard.ErrKey, shard.ErrUnknown, shard.ErrExists, shard.ErrKeyUsed, shard.ErrHeld, shard.ErrBusy,
-	shard.ErrDestroying, shard.ErrRemote, shard.ErrDenied, shard.ErrQuota,
+	shard.ErrDestroying, shard.ErrRemote, shard.ErrDenied, shard.ErrQuota, shard.ErrLastCopy,
 	ErrClosed, ErrReadOnly, ErrNoSpace,
 }
 
@@ -121,7 +132,14 @@ func (s *Store) showMetrics(show metrics.Show) {
 	show(metrics.Layers, float64(e.Layers.Layers))
 	show(metrics.LayerBytes, float64(e.Layers.Bytes))
 	show(metrics.Merges, float64(e.Merges))
+	show(metrics.CopiesQuota, float64(e.Copies.Quota))
+	show(metrics.CopiesBytes, float64(e.Copies.Used))
+	show(metrics.CopiesPinned, float64(e.Copies.Pinned))
+	show(metrics.CopiesLast, float64(e.Copies.Last))
+	show(metrics.Copies, float64(e.Copies.Copies))
+	show(metrics.CopiesWaiting, float64(e.Copies.Waiting))
 	show(metrics.FreeBytes, float64(s.free()))
+	s.showHosts(show)
 	show(metrics.Blocks, float64(s.tally.reads.Load()))
 	show(metrics.Hits, float64(s.tally.hits.Load()))
 	show(metrics.Misses, float64(s.tally.misses.Load()))

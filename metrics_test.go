@@ -108,6 +108,7 @@ func TestMetricsCount(t *testing.T) {
 	if err := r.store.Register(r.ctx(), "bad", bad, nil); !errors.Is(err, shard.ErrCAR) {
 		t.Fatal(err)
 	}
+	r.until("the shards are counted", func() bool { return !r.store.engine.Stats().Counting })
 	_, v := gather(t, registry)
 	for id, want := range map[string]float64{
 		"dagstore_shards serving": 1, "dagstore_shards errored": 1, "dagstore_shards available": 0,

@@ -36,14 +36,16 @@ type happening struct {
 	before     int64 // events that were dropped before it
 	transition Transition
 	work       *WorkEvent
+	evicted    *CopyInfo
 	fault      *FaultEvent
+	host       *HostHealth
 	trouble    error
 }
 
 // newObserver starts the goroutine that calls back; nil if nobody wants to
 // hear of anything.
 func newObserver(events Events, log *slog.Logger) *observer {
-	if events.Transition == nil && events.Work == nil && events.Fault == nil && events.Trouble == nil {
+	if events.Transition == nil && events.Work == nil && events.Evicted == nil && events.Fault == nil && events.Host == nil && events.Trouble == nil {
 		return nil
 	}
 	o := &observer{events: events, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), ring: make([]happening, eventRing)}
@@ -119,8 +121,12 @@ func (o *observer) call(h *happening) {
 	switch {
 	case h.work != nil:
 		o.guarded(func() { o.events.Work(*h.work) })
+	case h.evicted != nil:
+		o.guarded(func() { o.events.Evicted(*h.evicted) })
 	case h.fault != nil:
 		o.guarded(func() { o.events.Fault(*h.fault) })
+	case h.host != nil:
+		o.guarded(func() { o.events.Host(*h.host) })
 	case h.trouble != nil:
 		o.guarded(func() { o.events.Trouble(h.trouble) })
 	case h.transition.To != 0:

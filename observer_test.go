@@ -279,6 +279,9 @@ func TestStatsAfterAStart(t *testing.T) {
 	if s.Shards[shard.Registered] != 25 || s.Shards[shard.Available] != 25 || s.IndexBytes == 0 || s.Handles != 0 {
 		t.Errorf("stats: %+v", s)
 	}
+	if in := r.info("1"); s.Blocks != 25*20 || s.CARBytes != 25*in.Bytes || in.Bytes == 0 {
+		t.Errorf("%d blocks in %d bytes, want 25 times 20 in %d", s.Blocks, s.CARBytes, in.Bytes)
+	}
 	a := r.acquire("1")
 	if s := r.store.Stats(); s.Shards[shard.Serving] != 1 || s.Shards[shard.Available] != 24 || s.Handles != 1 {
 		t.Errorf("while one is held: %+v", s)

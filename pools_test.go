@@ -237,6 +237,13 @@ func (m farMount) Open(ctx context.Context) (io.ReadCloser, error) {
 	return m.RangeOpener.Open(ctx)
 }
 
+func (m farMount) OpenRange(ctx context.Context, at mount.Range) (io.ReadCloser, error) {
+	if ofAll(at) {
+		return m.Open(ctx)
+	}
+	return m.RangeOpener.OpenRange(ctx, at)
+}
+
 func TestBackgroundComesLast(t *testing.T) {
 	r := newRig(t)
 	f := r.farOff()
@@ -277,6 +284,41 @@ func TestBackgroundOpensLast(t *testing.T) {
 	f.want(out, nil, "h/f1.car", "h/b2.car")
 	release()
 	r.drained(out, 5)
+	want := []string{"h/plug.car", "h/f1.car", "h/b2.car", "h/b1.car"}
+	if got := distinct(f.asked()); !slices.Equal(got, want) {
+		t.Errorf("asked %v, want %v", got, want)
+	}
+}
+
+// What is registered in the background is indexed after what is not, and an
+// acquire takes it along.
+func TestBackgroundRegister(t *testing.T) {
+	r := newRig(t)
+	f := r.farOff()
+	r.cfg.Work.Fetches = 1
+	r.reopen()
+	release := f.hold("h/plug.car")
+	f.lazily("h/plug.car")
+	out := make(chan ShardResult, 10)
+	f.want(out, nil, "h/plug.car")
+	for i, where := range []string{"h/b1.car", "h/b2.car", "h/f1.car"} {
+		o := &RegisterOptions{Background: where != "h/f1.car"}
+		if err := r.store.RegisterShard(r.ctx(), shard.Key(where), f.put(where, uint64(i)), out, o); err != nil {
+			t.Fatal(err)
+		}
+		r.await(shard.Key(where), shard.Initializing)
+	}
+	f.want(out, nil, "h/b2.car")
+	release()
+	for range 5 {
+		res := soon(r, "a result", out)
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		if res.Accessor != nil {
+			res.Accessor.Close()
+		}
+	}
 	want := []string{"h/plug.car", "h/f1.car", "h/b2.car", "h/b1.car"}
 	if got := distinct(f.asked()); !slices.Equal(got, want) {
 		t.Errorf("asked %v, want %v", got, want)

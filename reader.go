@@ -98,14 +98,20 @@ func (r *Reader) Seek(off int64, whence int) (int64, error) {
 	return off, nil
 }
 
-// WriteTo writes all from the position on to w, in large pieces.
+// WriteTo writes all from the position on to w, in large pieces. From a source
+// that is not on this machine it comes with one request.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	read, end, err := r.inOrder()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	buf := make([]byte, min(copyBuffer, max(r.length-r.pos, 0)+1))
 	var total int64
 	for r.pos < r.length {
-		n, err := r.ReadAt(buf, r.pos)
+		n, err := read(buf)
 		if n > 0 {
 			m, werr := w.Write(buf[:n])
 			total += int64(m)
@@ -117,9 +123,32 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 		switch {
 		case err != nil && err != io.EOF: //nolint:errorlint // ReadAt ends with io.EOF itself
 			return total, err
-		case n == 0:
+		case n == 0 && err != nil:
 			return total, io.ErrUnexpectedEOF
 		}
 	}
 	return total, nil
+}
+
+// inOrder returns what reads from the position on, which whoever calls it moves.
+func (r *Reader) inOrder() (read func(p []byte) (int, error), end func(), err error) {
+	h, err := r.a.pin()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer h.Unpin()
+	if h.Local() || r.pos >= r.length {
+		return func(p []byte) (int, error) { return r.ReadAt(p, r.pos) }, func() {}, nil
+	}
+	s, err := h.Stream(r.ctx, r.first+r.pos, r.length-r.pos)
+	if err != nil {
+		return nil, nil, r.a.wrap(err)
+	}
+	return func(p []byte) (int, error) {
+		if err := r.a.usable(); err != nil {
+			return 0, err
+		}
+		n, err := s.Read(p)
+		return n, r.a.wrap(err)
+	}, func() { _ = s.Close() }, nil // all that was wanted has come, or it is known why not
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// Reconcile compares the catalogue, the index files and the inverted index
-// with each other and yields what does not agree. It reads every byte of them,
+// Reconcile compares the catalogue, the index files, the inverted index and the
+// names and lengths of copies with each other and yields what does not agree. It reads every byte of them,
 // and no CAR. What is changing anyway, or has changed since it was looked at, is
 // not yielded.
 //
@@ -90,12 +90,15 @@ const (
 	StrayPending                               // one that no shard has is to be added to it
 	StrayFile                                  // a file of the store belongs to nothing
 	ForeignFile                                // a file in its folder is not the store's; at most 100 are told of
+	DamagedManifest                            // the members of a manifest cannot be read; it is never mended
+	MissingCopy                                // the copy that is kept of a CAR is not there, or not whole: it is forgotten
 )
 
 var kindNames = [...]string{
 	DamagedRecord: "damaged record", MissingIndex: "missing index", DamagedIndex: "damaged index",
 	IncompleteIndex: "incomplete index", DeadIndex: "dead index", MissingLayer: "missing layer", DamagedLayer: "damaged layer",
 	StrayEntries: "stray entries", StrayPending: "stray pending", StrayFile: "stray file", ForeignFile: "foreign file",
+	DamagedManifest: "damaged manifest", MissingCopy: "missing copy",
 }
 
 // String returns a name of two words.
@@ -127,6 +130,10 @@ func kindOf(k engine.FindingKind) DiscrepancyKind {
 		return StrayEntries
 	case engine.StrayPending:
 		return StrayPending
+	case engine.DamagedManifest:
+		return DamagedManifest
+	case engine.MissingCopy:
+		return MissingCopy
 	default:
 		return StrayFile
 	}

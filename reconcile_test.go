@@ -95,7 +95,19 @@ var harms = []harm{
 	}},
 	{kind: StrayFile, make: func(r *rig, _ index.ID) { r.write("x", "index", "e7", "0003e7e7.idx") }},
 	{kind: StrayFile, make: func(r *rig, _ index.ID) { r.write("x", "top", "0003e7e7.layer") }},
+	{kind: StrayFile, make: func(r *rig, _ index.ID) { r.write("x", "copies", "e7", "0003e7e7", "data") }},
+	{kind: MissingCopy, key: "b", make: func(r *rig, _ index.ID) {
+		if err := r.disk.Remove(r.copyPath("b")); err != nil {
+			r.t.Fatal(err)
+		}
+	}},
+	{kind: MissingCopy, key: "b", make: func(r *rig, _ index.ID) { r.cut(r.copyPath("b")) }},
+	{kind: ForeignFile, stays: true, make: func(r *rig, _ index.ID) { r.write("x", "copies", "e7", "0003e7e7", "notes") }},
 	{kind: ForeignFile, stays: true, make: func(r *rig, _ index.ID) { r.write("x", "top", "notes.txt") }},
+	{kind: DamagedManifest, key: "a", stays: true, make: func(r *rig, _ index.ID) {
+		r.putManifest("a", "n", cartest.Random(1, 20, 100))
+		r.flip(r.setFiles()[0], 300)
+	}},
 	{kind: DamagedRecord, key: "a", lost: true, stays: true, closed: true, make: func(r *rig, _ index.ID) { r.damage("mem:a.car") }},
 }
 
@@ -112,7 +124,7 @@ func TestReconcile(t *testing.T) {
 			blocks, m := r.put("a.car", 1, 20)
 			more, n := r.put("b.car", 2, 20)
 			r.register("a", m, nil)
-			r.register("b", n, nil)
+			r.register("b", n, &RegisterOptions{Serve: shard.Copy})
 			for i := range uint64(3) { // a layer of which much is dead would be rewritten
 				_, o := r.put(fmt.Sprint(i), 10+i, 5)
 				r.register(shard.Key(fmt.Sprint(i)), o, nil)
@@ -167,16 +179,16 @@ func (r *rig) toldOf(h harm) {
 // Every kind has a harm, and a name.
 func TestEveryDiscrepancyIsTested(t *testing.T) {
 	names := map[string]bool{}
-	for k := DamagedRecord; k <= ForeignFile; k++ {
+	for k := DamagedRecord; k <= MissingCopy; k++ {
 		if !slices.ContainsFunc(harms, func(h harm) bool { return h.kind == k }) {
 			t.Errorf("%v has no test", k)
 		}
 		names[k.String()] = true
 	}
-	if len(names) != int(ForeignFile) {
+	if len(names) != int(MissingCopy) {
 		t.Errorf("names: %v", names)
 	}
-	if got := (ForeignFile + 1).String(); got != "discrepancy(12)" {
+	if got := (MissingCopy + 1).String(); got != "discrepancy(14)" {
 		t.Errorf("%q", got)
 	}
 }
@@ -332,6 +344,11 @@ func TestReconcileFailsAnywhere(t *testing.T) {
 			if err := r.store.Recover(r.ctx(), shard.Key(fmt.Sprint(i)), nil); err != nil {
 				t.Fatal(err)
 			}
+			// A layer that somebody found to be damaged before the second run is made anew in the background.
+			r.until("what is made anew is found", func() bool {
+				_, err := r.store.Blockstore(nil).Get(r.ctx(), blocks[0].CID)
+				return !errors.Is(err, index.ErrDamaged)
+			})
 			r.has(blocks)
 		}
 		r.agree()

@@ -110,7 +110,7 @@ func TestR22MoreFailedThanWorkers(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.cfg.Work = Work{Indexings: 2}
 		r.cfg.Retry = Retry{When: OnOpen, Attempts: 2}
-		r.window = 4
+		r.bounds.window = 4
 		i := r.illness()
 		key := func(k int) shard.Key { return shard.Key(fmt.Sprint(k)) }
 		for k := range n {

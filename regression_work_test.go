@@ -306,7 +306,7 @@ func deferredWhileTheQueueRunsDry(t *testing.T) {
 		}
 		return gated{m.(mount.FileOpener), gate, h.entered}
 	})
-	r.window = 1
+	r.bounds.window = 1
 	r.cfg.Work.Indexings = 1
 	r.open()
 	register := func(key shard.Key) {

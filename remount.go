@@ -32,6 +32,8 @@ const (
 // The error wraps [shard.ErrChanged] if the CAR there is another,
 // [shard.ErrSource] if it cannot be read, [shard.ErrBusy] while other work
 // on the shard is under way or if an acquire needs the shard to be indexed first,
+// [shard.ErrIndex] if the index to compare with is damaged or gone, which an
+// acquire or [Store.Recover] mends,
 // [shard.ErrUnknown], [shard.ErrDestroying], [ErrNoSpace] as for any new work,
 // and [mount.ErrScheme] if the store's registry cannot open m again from its
 // URL. After an error nothing has changed.
@@ -63,9 +65,12 @@ func (s *Store) Remount(ctx context.Context, key shard.Key, m mount.Mount, check
 // new one cannot be indexed, the old one stays. A failed shard is
 // available afterwards.
 //
+// The manifests of the shard were of the old revision and go with it.
+//
 // opts is how the new revision is to be kept, in place of what was said at
-// registration; nil leaves that as it is, but for the copy and the piece CID,
-// which are of the old revision and are forgotten. Lazy means nothing here.
+// registration; nil leaves that as it is, but for the copy, the index and the
+// piece CID, which are of the old revision and are forgotten. Lazy and Background
+// mean nothing here.
 //
 // Context, crashes and errors are as with [Store.Remount]; besides, the error
 // wraps [shard.ErrCAR] if the new CAR is bad.

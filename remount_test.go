@@ -386,3 +386,30 @@ func TestRemountCommitFails(t *testing.T) {
 		}
 	}
 }
+
+// Without its index nothing says what the CAR at the old place held, so
+// nothing is compared; whoever makes it anew can go on.
+func TestRemountWithoutIndex(t *testing.T) {
+	r := newRig(t)
+	blocks, m := r.put("old.car", 1, 200)
+	_, n := r.put("new.car", 1, 200)
+	r.register("a", m, nil)
+	r.reopen() // nothing of it is open
+	for _, path := range r.indexFiles() {
+		if err := r.disk.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.store.Remount(r.ctx(), "a", n, CompareFull); !errors.Is(err, shard.ErrIndex) {
+		t.Fatalf("remount: %v, want ErrIndex", err)
+	}
+	if in := r.info("a"); in.URL != m.URL() {
+		t.Errorf("after an error it lies at %s", in.URL)
+	}
+	r.acquire("a").Close()
+	if err := r.store.Remount(r.ctx(), "a", n, CompareFull); err != nil {
+		t.Fatal(err)
+	}
+	r.cars.Delete("old.car")
+	r.has(blocks)
+}

@@ -59,7 +59,7 @@ func TestIntentsToDestroyAreTakenUp(t *testing.T) {
 	if err := errors.Join(c.Apply(t.Context(), b), c.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	r.window = 4
+	r.bounds.window = 4
 	r.open()
 	r.until("all are gone", func() bool { return len(r.keys()) == 0 })
 }

@@ -35,14 +35,21 @@ type rig struct {
 	faults *vfstest.Faults
 	cars   *memmount.Set
 	cfg    Config
-	window int
+	bounds bounds
 	reads  atomic.Int64  // streams that were opened, by any mount
 	gate   chan struct{} // if not nil, streams wait for it
 	store  *Store
 }
 
+// inFiles has every index in a file, for tests that look at them: their CARs
+// are small. mixed has those of the worlds in records and in files.
+var (
+	inFiles = bounds{window: usual.window}
+	mixed   = bounds{window: usual.window, inline: 660}
+)
+
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, disk: vfstest.NewDisk(), cars: &memmount.Set{}, window: indexingWindow}
+	r := &rig{t: t, disk: vfstest.NewDisk(), cars: &memmount.Set{}, bounds: inFiles}
 	r.cfg.Mounts = mount.Registry{
 		"mem":  func(url string) (mount.Mount, error) { return r.wrap(r.cars.Open(url)) },
 		"file": filemount.Open,
@@ -100,7 +107,7 @@ func (r *rig) open() {
 func (r *rig) openOn(faults *vfstest.Faults) {
 	r.t.Helper()
 	r.faults = faults
-	s, err := open(r.ctx(), r.faults, "store", &r.cfg, r.window)
+	s, err := open(r.ctx(), r.faults, "store", &r.cfg, r.bounds)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -124,6 +131,10 @@ func (r *rig) crash(percent int, seed uint64) {
 	r.disk = disk
 	r.open()
 }
+
+// ofAll reports whether a range is that of a whole source, which is how one is
+// streamed in a version.
+func ofAll(at mount.Range) bool { return at.Offset == 0 && at.Length == -1 }
 
 func (r *rig) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
@@ -308,13 +319,17 @@ func (r *rig) lacks(blocks []cartest.Block) {
 func (r *rig) files() int { return len(r.indexFiles()) }
 
 // indexFiles lists the paths of all index files.
-func (r *rig) indexFiles() (paths []string) {
-	dir := r.disk.PathJoin("store", "index")
+func (r *rig) indexFiles() []string { return r.filesIn("index", ".idx") }
+
+// filesIn lists the paths of the files below a folder of the store whose names
+// end with suffix.
+func (r *rig) filesIn(folder, suffix string) (paths []string) {
+	dir := r.disk.PathJoin("store", folder)
 	dirs, _ := r.disk.List(dir)
 	for _, d := range dirs {
 		names, _ := r.disk.List(r.disk.PathJoin(dir, d))
 		for _, name := range names {
-			if strings.HasSuffix(name, ".idx") {
+			if strings.HasSuffix(name, suffix) {
 				paths = append(paths, r.disk.PathJoin(dir, d, name))
 			}
 		}

@@ -1,6 +1,8 @@
 package dagstore
 
 import (
+	"slices"
+
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -13,10 +15,25 @@ type known struct {
 	discard    bool
 	touched    uint8 // the CARs, as bits, that lay there since it was indexed, and that it may be by now
 	destroying bool
+
+	serve shard.Mode
+	had   uint8 // the CARs, as bits, that a copy may be of
+
+	policy IndexPolicy
+	doubt  bool // its index is a claim, and what it was taken from may have been a lie
+	sets   [sagaSets]set
+}
+
+// believes says that an index which came with the CAR may be taken in.
+func (k known) believes() bool {
+	return k.policy == Sample || k.policy == Adopt || k.policy == AutoIndex // elsewhere
 }
 
 // stale says that the next opening will find another CAR.
 func (k known) stale() bool { return k.touched != 0 && k.state == shard.Available }
+
+// copies says that a copy may be read in place of the source, whatever lies there.
+func (k known) copies() bool { return k.serve == shard.Copy }
 
 // variants is k, or what it becomes by itself.
 func (w *saga) variants(k known) []known {
@@ -33,7 +50,7 @@ func (w *saga) variants(k known) []known {
 		}
 		failed := k
 		failed.state, failed.touched = shard.Errored, 0
-		if w.down[k.place].Load() {
+		if w.down[k.place].Load() || w.shy[k.place].Load() {
 			all = append(all, failed)
 		}
 	}
@@ -58,8 +75,8 @@ func (w *saga) matches(key int, k known, in *shard.Info) bool {
 	if in.State != state || in.Holders != held || in.URL != placeURL(k.place) || in.Local.Pinned != k.pin {
 		return false
 	}
-	return k.state != shard.Available ||
-		len(in.Roots) == 1 && in.Roots[0] == w.cars.blocks[k.car][0].CID
+	return (k.state != shard.Available || len(in.Roots) == 1 && in.Roots[0] == w.cars.blocks[k.car][0].CID) &&
+		(!in.Claimed || k.believes())
 }
 
 // An ending is one way in which a call may end.
@@ -89,21 +106,51 @@ const (
 	opReopen // the store is closed and opened; perhaps a source was touched
 	opCrash
 	opTidy // what belongs to no shard is removed
+	opLay  // another index lies beside a source from now on
+	opPutSet
+	opRemoveSet
 	numOps
 )
 
 var opNames = [numOps]string{
 	"register", "acquire", "release", "recover", "destroy", "destroy-wait", "destroy-force", "remount",
 	"replace", "pin", "unpin", "evict", "switch", "reopen", "crash", "tidy",
+	"lay", "put-set", "remove-set",
 }
 
 // indexing is how an indexing of what lies at k's place ends.
 func (w *saga) indexing(k known, first bool) []ending {
 	failed := k
 	failed.state, failed.touched = shard.Errored, 0
+	may := w.indexingOf(k, failed, first)
+	if !k.copies() {
+		return may
+	}
+	may = append(may, ending{shard.ErrQuota, failed}) // pinned copies may fill it
+	for c := range badCAR {
+		if k.had&(1<<c) != 0 { // of which a copy may be there
+			old := k
+			old.state, old.car, old.touched = shard.Available, c, 0
+			if now := w.lies[k.place]; now != c {
+				old.touched = 1 << now
+			}
+			may = append(may, ending{nil, old})
+		}
+	}
+	return may
+}
+
+func (w *saga) indexingOf(k, failed known, first bool) []ending {
 	switch c := w.lies[k.place]; {
 	case w.down[k.place].Load():
 		return []ending{{shard.ErrSource, failed}}
+	case w.shy[k.place].Load(): // an index that is believed spares it
+		may := []ending{{shard.ErrSource, failed}}
+		if c != badCAR {
+			k.state, k.car, k.touched = shard.Available, c, 0
+			may = append(may, ending{nil, k})
+		}
+		return may
 	case c == badCAR && k.discard && first:
 		return []ending{{shard.ErrCAR, known{}}}
 	case c == badCAR:
@@ -123,12 +170,19 @@ func (w *saga) expect(s step) []ending {
 	switch {
 	case k.state == 0:
 		return same(k, shard.ErrUnknown)
+	case s.Op == opRemoveSet && k.sets[s.set()] == nil:
+		return same(k, ErrNoManifest)
+	case s.Op == opRemoveSet: // whatever the shard is up to
+		k.sets[s.set()] = nil
+		return same(k, nil)
 	case k.destroying && s.Op == opDestroyForce:
 		return same(known{}, nil)
 	case k.destroying && s.Op != opDestroyWait:
 		return same(k, shard.ErrDestroying)
 	}
 	switch s.Op {
+	case opPutSet:
+		return w.expectPutSet(s, k)
 	case opAcquire:
 		return w.expectAcquire(k)
 	case opRecover:
@@ -140,6 +194,12 @@ func (w *saga) expect(s step) []ending {
 		return w.expectDestroy(s, k)
 	case opRemount, opReplace:
 		may := w.expectBeside(s, k)
+		if k.believes() && k.state == shard.Available { // a claim may be confirmed just now
+			may = append(may, ending{shard.ErrBusy, k})
+		}
+		if k.doubt { // no CAR is what a lie says
+			may = append(may, ending{shard.ErrChanged, k})
+		}
 		if k.stale() { // it may be indexed again just now, or have been
 			may = append(may, ending{shard.ErrBusy, k}, ending{shard.ErrChanged, k})
 			if c := w.lies[s.Place]; s.Op == opRemount && k.touched&(1<<c) != 0 && !w.down[s.Place].Load() {
@@ -155,11 +215,54 @@ func (w *saga) expect(s step) []ending {
 		switch {
 		case w.held(s.Key) > 0:
 			return same(k, shard.ErrHeld)
-		case k.stale():
+		case k.stale(), k.believes():
 			return []ending{{nil, k}, {shard.ErrBusy, k}}
 		}
 		return same(k, nil)
 	}
+}
+
+// set is which manifest a step is about.
+func (s step) set() int { return s.Place % sagaSets }
+
+// put is what a step puts into a manifest of a shard with that CAR: some of its
+// blocks, and perhaps one that it does not have.
+func (w *saga) put(s step, car int) (content set, strange bool) {
+	content = set{}
+	for i := range 3 {
+		if s.Flags&(1<<i) != 0 {
+			content = append(content, string(w.cars.blocks[car][i].CID.Hash()))
+		}
+	}
+	if strange = s.Index%3 > 0; strange {
+		content = append(content, string(w.cars.blocks[(car+1)%badCAR][1].CID.Hash()))
+	}
+	slices.Sort(content)
+	return content, strange
+}
+
+// loose says that a step puts what the shard need not have.
+func (s step) loose() bool { return s.Index%3 == 2 }
+
+func (w *saga) expectPutSet(s step, k known) []ending {
+	if k.state == shard.Registered {
+		return same(k, shard.ErrBusy)
+	}
+	content, strange := w.put(s, k.car)
+	next := k
+	next.sets[s.set()] = content
+	may := same(next, nil)
+	if strange && !s.loose() {
+		may = same(k, ErrNotMember)
+	}
+	failed := k.state == shard.Errored       // it may have the index of before
+	if failed || k.believes() || k.stale() { // it may be indexed again meanwhile
+		may = append(may, ending{shard.ErrBusy, k})
+	}
+	if failed || k.doubt || k.stale() { // or lack what it should have
+		may = append(may, ending{ErrNotMember, k})
+	}
+	return may
 }
 
 func (w *saga) expectRegister(s step, k known) []ending {
@@ -171,7 +274,7 @@ func (w *saga) expectRegister(s step, k known) []ending {
 	case k.state != 0:
 		return same(k, shard.ErrKeyUsed)
 	}
-	k = known{state: shard.Registered, place: s.Place, pin: s.Flags&flagPin != 0, discard: s.Flags&flagDiscard != 0}
+	k = known{state: shard.Registered, serve: s.Serve, place: s.Place, pin: s.Flags&flagPin != 0, discard: s.Flags&flagDiscard != 0, policy: IndexPolicy(s.Index)}
 	if s.Flags&flagLazy != 0 {
 		return same(k, nil)
 	}
@@ -179,12 +282,20 @@ func (w *saga) expectRegister(s step, k known) []ending {
 }
 
 func (w *saga) expectAcquire(k known) []ending {
+	may := w.expectOpening(k)
+	if k.copies() && k.state == shard.Available {
+		may = append(may, ending{nil, k}, ending{shard.ErrQuota, k}, ending{shard.ErrSource, k})
+	}
+	return may
+}
+
+func (w *saga) expectOpening(k known) []ending {
 	switch {
 	case k.state == shard.Registered:
 		return w.indexing(k, true)
 	case k.state == shard.Errored:
 		return same(k, shard.ErrFailed)
-	case k.stale() && w.down[k.place].Load(): // unless it is open, of late
+	case k.stale() && (w.down[k.place].Load() || w.shy[k.place].Load()): // unless it is open, of late
 		renewed := k
 		renewed.car, renewed.touched = w.lies[k.place], 0
 		return []ending{{nil, renewed}, {shard.ErrSource, k}}
@@ -213,6 +324,14 @@ func (w *saga) expectDestroy(s step, k known) []ending {
 func (w *saga) expectBeside(s step, k known) []ending {
 	down, c, next := w.down[s.Place].Load(), w.lies[s.Place], k
 	next.place, next.touched = s.Place, 0
+	if !down && w.shy[s.Place].Load() { // it depends on what it is asked for
+		may := same(k, shard.ErrSource)
+		return append(may, w.expectNear(s, k, next, false, c)...)
+	}
+	return w.expectNear(s, k, next, down, c)
+}
+
+func (w *saga) expectNear(s step, k, next known, down bool, c int) []ending {
 	if s.Op == opReplace {
 		return w.expectReplace(k, next, down, c)
 	}
@@ -237,7 +356,11 @@ func (w *saga) expectReplace(k, next known, down bool, c int) []ending {
 	case c == badCAR:
 		return same(k, shard.ErrCAR)
 	default:
-		next.state, next.car = shard.Available, c
-		return same(next, nil)
+		next.state, next.car, next.sets = shard.Available, c, [sagaSets]set{}
+		may := same(next, nil)
+		if k.copies() {
+			may = append(may, ending{shard.ErrQuota, k})
+		}
+		return may
 	}
 }

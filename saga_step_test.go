@@ -19,8 +19,14 @@ func (w *saga) do(s step) error {
 	case opRelease:
 		return w.release(s)
 	case opSwitch:
-		down := &w.down[s.Place]
-		down.Store(!down.Load())
+		if err := w.settle(); err != nil {
+			return err
+		}
+		which := &w.down[s.Place]
+		if isFar(s.Place) && s.Flags > 2 {
+			which = &w.shy[s.Place]
+		}
+		which.Store(!which.Load())
 		return nil
 	case opReopen:
 		if s.Place < 2 { // what lies there is another CAR from now on
@@ -31,6 +37,9 @@ func (w *saga) do(s step) error {
 		return w.reopen(w.disk.Crash(s.Percent, s.Seed))
 	case opTidy:
 		return w.tidy(s)
+	case opLay:
+		w.lay(s.Place, s.Index)
+		return nil
 	default:
 		return w.called(s)
 	}
@@ -66,6 +75,7 @@ func (w *saga) touch(place, car int) {
 	}
 	w.lies[place] = car
 	w.places.Put(placeName(place), w.cars.bytes[car])
+	w.doubted[place] = w.doubted[place] || w.laid[place] != layNothing // it is that of another CAR
 	for i := range w.known {
 		if k := &w.known[i]; k.state == shard.Available && k.place == place {
 			k.touched |= 1 << car
@@ -112,6 +122,9 @@ func (w *saga) ended(key int) error {
 // called does a call, perhaps with something in its middle, and holds what
 // came of it against what may come.
 func (w *saga) called(s step) error {
+	if err := w.makeRoom(s); err != nil {
+		return err
+	}
 	may := w.expect(s)
 	before := w.known[s.Key]
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
@@ -147,6 +160,17 @@ func (w *saga) called(s step) error {
 		return w.looks(s.Key, restarted(nexts(may, nil)))
 	}
 	return w.unsure(s, image, before, may)
+}
+
+// makeRoom lets all holders go before a call that may need space for a copy: for what
+// they hold it would wait, and nobody else lets go here.
+func (w *saga) makeRoom(s step) error {
+	for len(w.holders) > 0 && (w.known[s.Key].copies() || s.Op == opRegister && s.Serve == shard.Copy) {
+		if err := w.release(step{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // arm makes happen what is to happen in the middle of a step.
@@ -189,7 +213,7 @@ func (w *saga) call(ctx context.Context, s step) (*Accessor, error) {
 	switch s.Op {
 	case opRegister:
 		return nil, w.store.Register(ctx, key, m, &RegisterOptions{
-			Lazy: s.Flags&flagLazy != 0, Pin: s.Flags&flagPin != 0, Discard: s.Flags&flagDiscard != 0,
+			Lazy: s.Flags&flagLazy != 0, Pin: s.Flags&flagPin != 0, Discard: s.Flags&flagDiscard != 0, Index: IndexPolicy(s.Index), Serve: s.Serve,
 		})
 	case opAcquire:
 		return w.store.Acquire(ctx, key, nil)
@@ -218,14 +242,18 @@ func (w *saga) call(ctx context.Context, s step) (*Accessor, error) {
 		return nil, w.store.Pin(ctx, key)
 	case opUnpin:
 		return nil, w.store.Unpin(ctx, key)
+	case opPutSet:
+		return nil, w.putSet(ctx, s)
+	case opRemoveSet:
+		return nil, w.store.RemoveManifest(ctx, key, setNames[s.set()])
 	default: // opEvict
-		return nil, w.store.Evict(ctx, key)
+		return nil, w.store.Evict(ctx, key, nil)
 	}
 }
 
 // accepted waits until a Destroy that waits is on disk.
 func (w *saga) accepted(ctx context.Context, key int) error {
-	err := w.store.Evict(ctx, keyOf(key))
+	err := w.store.Evict(ctx, keyOf(key), nil)
 	if errors.Is(err, shard.ErrDestroying) {
 		return nil
 	}
@@ -242,7 +270,9 @@ func (w *saga) succeeded(s step, a *Accessor, may []ending) error {
 		return fmt.Errorf("no error, and %v", may[0].err)
 	}
 	if a != nil {
-		w.holders = append(w.holders, &holder{a: a, key: s.Key, car: next[0].car})
+		h := &holder{a: a, key: s.Key, car: next[0].car, doubt: w.doubtful(next[0])}
+		w.holders = append(w.holders, h)
+		defer func() { h.car = w.known[s.Key].car }() // of several that it may be
 	}
 	if s.Op == opDestroyForce {
 		for _, h := range w.holders {

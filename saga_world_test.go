@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
@@ -27,6 +28,12 @@ const (
 // firstCARs is what lies at each place at first: two have the same.
 var firstCARs = [sagaPlaces]int{0, 0, 1, 2, badCAR, 3}
 
+// firstIndices is what lies beside them.
+var firstIndices = [sagaPlaces]int{layHonest, layHonest, layNothing, layOmits, layNothing, laySized}
+
+// sagaQuota is room for two sparse copies, or four complete ones.
+const sagaQuota = 4 * 4096
+
 // sagaPatience is how long a call of a saga may take: far longer than any does.
 const sagaPatience = time.Minute
 
@@ -36,32 +43,77 @@ var errDown = errors.New("the source is down")
 type carData struct {
 	bytes  [sagaCARs][]byte
 	blocks [sagaCARs][]cartest.Block
+
+	indices [sagaCARs][numLays][]byte
 }
 
-func newCARData() *carData {
+func newCARData(t *testing.T) *carData {
+	t.Helper()
 	var d carData
 	for i := range badCAR {
 		d.bytes[i] = cartest.RandomV1(uint64(i+1), 3+i, 50)
 		d.blocks[i] = cartest.Random(uint64(i+1), 3+i, 50)
 	}
 	d.bytes[badCAR] = []byte("this is no CAR")
+	for c := range badCAR {
+		recs := recordsOf(t, d.bytes[c])
+		d.indices[c] = [numLays][]byte{layHonest: writeIndex(t, recs, true), laySized: writeIndex(t, recs, false)}
+		d.indices[c][layOmits] = writeIndex(t, recs[:1], true)
+		d.indices[c][layGarbage] = []byte("this is no index")
+		for i := range recs {
+			recs[i].Offset = recs[(i+1)%len(recs)].Offset
+		}
+		d.indices[c][layElsewhere] = writeIndex(t, recs, true)
+	}
+	d.indices[badCAR] = d.indices[0]
 	return &d
 }
+
+// What may lie beside a CAR as its index.
+const (
+	layNothing = iota
+	layHonest
+	laySized // an honest one that has sizes, too
+	layOmits
+	layElsewhere // it leads to the middle of nowhere
+	layGarbage
+	numLays
+)
+
+// lay lays an index beside a CAR, or takes it away.
+func (w *saga) lay(place, which int) {
+	name := placeName(place) + ".idx"
+	w.laid[place] = which
+	if which == layNothing {
+		w.places.Delete(name)
+		return
+	}
+	w.doubted[place] = w.doubted[place] || which > laySized || w.lies[place] == badCAR
+	w.places.Put(name, w.cars.indices[w.lies[place]][which])
+}
+
+// doubtful says that the index of a shard may be a lie, unless it is no claim.
+func (w *saga) doubtful(k known) bool { return k.believes() && (k.doubt || w.doubted[k.place]) }
 
 // A saga is one store on a disk that can crash, over sources that can be
 // down, with those who hold its shards. One goroutine uses it.
 type saga struct {
-	cars   *carData
-	places memmount.Set
-	lies   [sagaPlaces]int         // which CAR lies where
-	down   [sagaPlaces]atomic.Bool // sources that cannot be opened
-	disk   *vfstest.Disk
-	faults *vfstest.Faults
-	cfg    Config
-	store  *Store
-	lie    func(*vfstest.Disk) *vfstest.Disk // if not nil, what a restart finds instead
+	cars    *carData
+	places  memmount.Set
+	lies    [sagaPlaces]int         // which CAR lies where
+	down    [sagaPlaces]atomic.Bool // sources that cannot be opened
+	shy     [sagaPlaces]atomic.Bool // and those elsewhere that cannot be read as a whole
+	laid    [sagaPlaces]int         // which index lies beside each
+	doubted [sagaPlaces]bool        // an index that lies lay there once
+	disk    *vfstest.Disk
+	faults  *vfstest.Faults
+	cfg     Config
+	store   *Store
+	lie     func(*vfstest.Disk) *vfstest.Disk // if not nil, what a restart finds instead
 
 	known   [sagaKeys]known
+	kept    int          // checks at which copies were on the disk
+	full    atomic.Int64 // copies that went for others
 	holders []*holder
 	waits   [sagaKeys][]chan ShardResult // of those who wait for the end
 }
@@ -72,17 +124,24 @@ type holder struct {
 	key     int
 	car     int
 	severed bool
+	doubt   bool // the index may be a lie
 }
 
 func newSaga(cars *carData) (*saga, error) {
 	w := &saga{cars: cars, disk: vfstest.NewDisk(), lies: firstCARs}
 	for p, c := range w.lies {
 		w.places.Put(placeName(p), cars.bytes[c])
+		w.lay(p, firstIndices[p])
 	}
+	w.shy[1].Store(true)
 	w.cfg = Config{
 		Mounts: mount.Registry{"mem": w.mount},
 		Retry:  Retry{When: Never},
-		Work:   Work{Indexings: 2, Opens: 2, Memory: 1 << 20, Handles: 2},
+		Copies: Copies{Quota: sagaQuota, Evict: func(a, b CopyInfo) int {
+			w.full.Add(1)
+			return a.Used.Compare(b.Used)
+		}},
+		Work: Work{Indexings: 2, Opens: 2, Memory: 1 << 20, Handles: 2},
 	}
 	return w, w.open()
 }
@@ -91,7 +150,7 @@ func (w *saga) open() (err error) {
 	w.faults = vfstest.Wrap(w.disk)
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
-	w.store, err = open(ctx, w.faults, "store", &w.cfg, indexingWindow)
+	w.store, err = open(ctx, w.faults, "store", &w.cfg, bounds{window: usual.window, inline: 300}) // CARs of 3 and 4 blocks in records
 	if err != nil {
 		return fmt.Errorf("the store does not open: %w", err)
 	}
@@ -134,37 +193,10 @@ func (w *saga) mount(url string) (mount.Mount, error) {
 	}
 	for p := range w.down {
 		if placeURL(p) == url {
-			return &fragile{m.(mount.FileOpener), &w.down[p]}, nil
+			return w.fragile(m, p), nil
 		}
 	}
 	return nil, errDown
-}
-
-// fragile is a mount that may be down.
-type fragile struct {
-	mount.FileOpener
-	down *atomic.Bool
-}
-
-func (m *fragile) Stat(ctx context.Context) (mount.Stat, error) {
-	if m.down.Load() {
-		return mount.Stat{}, errDown
-	}
-	return m.FileOpener.Stat(ctx)
-}
-
-func (m *fragile) Open(ctx context.Context) (io.ReadCloser, error) {
-	if m.down.Load() {
-		return nil, errDown
-	}
-	return m.FileOpener.Open(ctx)
-}
-
-func (m *fragile) OpenFile(ctx context.Context) (mount.File, error) {
-	if m.down.Load() {
-		return nil, errDown
-	}
-	return m.FileOpener.OpenFile(ctx)
 }
 
 // held counts who holds a shard.
@@ -182,9 +214,7 @@ func (w *saga) settled(key int) (*shard.Info, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
 	for {
-		// Changes nothing, as there are no copies; answered behind all that was
-		// written about the shard so far.
-		busy := w.store.Evict(ctx, keyOf(key))
+		busy := w.barrier(ctx, key)
 		in, err := w.store.Info(ctx, keyOf(key))
 		switch {
 		case errors.Is(err, shard.ErrUnknown):
@@ -193,12 +223,28 @@ func (w *saga) settled(key int) (*shard.Info, error) {
 			return nil, fmt.Errorf("info %v: %w", keyOf(key), err)
 		case errors.Is(busy, shard.ErrBusy), in.State == shard.Initializing, in.State == shard.Recovering:
 			// Joins the work. What came of it is told by the next Info.
+			ctx, cancel := w.untilRoom()
 			_ = w.store.Recover(ctx, keyOf(key), nil)
+			cancel()
 		case in.State == shard.Destroying && w.held(key) == 0: // by the last process
 		default:
 			return &in, nil
 		}
 	}
+}
+
+// barrier changes nothing, and is answered behind all that was written about the
+// shard so far. It is refused while work is under way.
+func (w *saga) barrier(ctx context.Context, key int) error {
+	in, err := w.store.Info(ctx, keyOf(key))
+	if err != nil { // it may be about to be registered; then it has no copy yet that would go
+		return w.store.Evict(ctx, keyOf(key), nil)
+	}
+	pin := w.store.Unpin
+	if in.Local.Pinned {
+		pin = w.store.Pin
+	}
+	return pin(ctx, keyOf(key))
 }
 
 // looks holds a shard against all that it may be, and believes what it is.
@@ -207,9 +253,17 @@ func (w *saga) looks(key int, may []known) error {
 	if err != nil {
 		return err
 	}
+	sets, err := w.setsOf(key, in)
+	if err != nil {
+		return err
+	}
 	for _, k := range may {
 		for _, v := range w.variants(k) {
-			if w.matches(key, v, in) {
+			if w.matches(key, v, in) && sameSets(v.sets, sets) {
+				v.doubt = in != nil && in.Claimed && w.doubtful(v)
+				if v.state == shard.Available {
+					v.had |= 1 << v.car
+				}
 				w.known[key] = v
 				return nil
 			}
@@ -218,29 +272,33 @@ func (w *saga) looks(key int, may []known) error {
 	if in == nil {
 		return fmt.Errorf("%v is unknown, and may be %+v", keyOf(key), may)
 	}
-	return fmt.Errorf("%v is %v with %d holders at %s, pinned %v, roots %v; it may be %+v, held by %d",
-		keyOf(key), in.State, in.Holders, in.URL, in.Local.Pinned, in.Roots, may, w.held(key))
+	return fmt.Errorf("%v is %v with %d holders at %s, pinned %v, claimed %v, roots %v, manifests %x; it may be %+v, held by %d",
+		keyOf(key), in.State, in.Holders, in.URL, in.Local.Pinned, in.Claimed, in.Roots, sets, may, w.held(key))
 }
 
 // check holds everything against what is known.
 func (w *saga) check() error {
-	for key := range w.known {
-		if err := w.looks(key, []known{w.known[key]}); err != nil {
-			return err
-		}
+	if err := w.settle(); err != nil {
+		return err
+	}
+	if err := w.withinQuota(); err != nil {
+		return err
 	}
 	for _, h := range w.holders {
 		if err := w.reads(h); err != nil {
 			return fmt.Errorf("a holder of %v: %w", keyOf(h.key), err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
-	defer cancel()
 	bs := w.store.Blockstore(nil)
 	for c := range badCAR {
+		ctx, cancel := w.untilRoom()
+		defer cancel()
 		want, sure := w.present(c)
 		b := w.cars.blocks[c][0]
 		has, err := bs.Has(ctx, b.CID)
+		if w.waited(err) {
+			continue
+		}
 		if err != nil && errors.Is(err, shard.ErrSource) && !w.reachable(c) {
 			continue // it had to open a shard, and could not
 		}
@@ -250,15 +308,60 @@ func (w *saga) check() error {
 		if err != nil || sure && has != want {
 			return fmt.Errorf("Has of CAR %d: %v, %w; want %v", c, has, err, want)
 		}
-		if !sure || !want || !w.reachable(c) {
+		if !sure {
+			if got, err := bs.Get(ctx, b.CID); err == nil && string(got.RawData()) != string(b.Data) {
+				return fmt.Errorf("Get of CAR %d: other bytes", c)
+			}
+			continue
+		}
+		if !want || !w.reachable(c) {
 			continue
 		}
 		got, err := bs.Get(ctx, b.CID)
+		if w.waited(err) {
+			continue
+		}
 		if err != nil || string(got.RawData()) != string(b.Data) {
 			return fmt.Errorf("Get of CAR %d: %w", c, err)
 		}
 	}
 	return nil
+}
+
+// untilRoom is how long somebody waits who may need space for a copy: what is held
+// does not go, and who holds it lets go only after that.
+func (w *saga) untilRoom() (context.Context, context.CancelFunc) {
+	patience := sagaPatience
+	if w.mayWait() {
+		patience = time.Second / 2
+	}
+	return context.WithTimeout(context.Background(), patience)
+}
+
+func (w *saga) mayWait() bool {
+	return len(w.holders) > 0 && slices.ContainsFunc(w.known[:], known.copies)
+}
+
+// waited says that err is of such a wait.
+func (w *saga) waited(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) && w.mayWait() || errors.Is(err, shard.ErrQuota)
+}
+
+// withinQuota looks at the copies on the disk. A crash may bring back some that
+// were removed, until the store has looked through them.
+func (w *saga) withinQuota() error {
+	for deadline := time.Now().Add(sagaPatience); ; time.Sleep(time.Millisecond) {
+		sum, files := copyBytes(w.disk, "store/copies")
+		switch {
+		case sum <= sagaQuota && files > 0:
+			w.kept++
+			return nil
+		case sum <= sagaQuota:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%d bytes of copies are on the disk", sum)
+		}
+	}
 }
 
 // reads has a holder read its shard.
@@ -272,6 +375,8 @@ func (w *saga) reads(h *holder) error {
 		return nil
 	case h.severed:
 		return fmt.Errorf("after a forced destroy: %w", err)
+	case err != nil && h.doubt:
+		return nil
 	case err != nil:
 		return err
 	case string(got.RawData()) != string(b.Data):
@@ -283,15 +388,18 @@ func (w *saga) reads(h *holder) error {
 // present says whether the blocks of a CAR are there, if that is sure.
 func (w *saga) present(c int) (is, sure bool) {
 	sure = true
+	maybe := false
 	for key, k := range w.known {
 		switch {
 		case k.stale() && (k.car == c || k.touched&(1<<c) != 0), k.destroying && w.carsHeld(key, c):
 			sure = false
+		case k.doubt: // whatever it has or not
+			maybe = true
 		case k.state == shard.Available && !k.destroying && k.car == c:
 			is = true
 		}
 	}
-	return is, sure
+	return is, sure && (is || !maybe)
 }
 
 // carsHeld reports whether somebody holds c under key.
@@ -311,7 +419,7 @@ func (w *saga) carsHeld(key, c int) bool {
 // reachable reports whether c can be read in some shard that has it.
 func (w *saga) reachable(c int) bool {
 	for _, k := range w.known {
-		if k.state == shard.Available && !k.stale() && !k.destroying && k.car == c && !w.down[k.place].Load() {
+		if k.state == shard.Available && !k.stale() && !k.doubt && !k.destroying && k.car == c && !w.down[k.place].Load() {
 			return true
 		}
 	}

@@ -49,6 +49,13 @@ func (s *Store) level() engine.Space {
 	}
 }
 
+// firstLook asks for the first time, before anybody else does: of work that begins
+// at once in several places, none is to hear that it is not known yet.
+func (s *Store) firstLook() {
+	s.gauge.free.Store(-1)
+	s.free()
+}
+
 // free is how many bytes are free on the disk; -1 if it cannot be asked.
 func (s *Store) free() int64 {
 	now := time.Now().UnixNano()

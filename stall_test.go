@@ -357,6 +357,14 @@ func (m drip) Open(ctx context.Context) (io.ReadCloser, error) {
 	return dripStream{r}, err
 }
 
+func (m drip) OpenRange(ctx context.Context, at mount.Range) (io.ReadCloser, error) {
+	r, err := m.RangeOpener.OpenRange(ctx, at)
+	if err != nil || !ofAll(at) {
+		return r, err
+	}
+	return dripStream{r}, nil
+}
+
 type dripStream struct{ io.ReadCloser }
 
 func (d dripStream) Read(p []byte) (int, error) {

@@ -9,13 +9,22 @@ import (
 // Stats is a moment of the store in figures.
 type Stats struct {
 	// Shards is how many there are, by state; of Gone none are counted.
-	// IndexBytes is the size of their index files. When a store is opened both
-	// are counted in the background, a few microseconds for each shard, and are
-	// too small until Counting is false; then they are right at any time. Shards
-	// whose record is damaged are in neither.
-	Shards     [shard.Gone + 1]int64
-	IndexBytes int64
-	Counting   bool
+	// IndexBytes is the size of their indices; Blocks is how many sections their
+	// CARs have and CARBytes how long those are, as far as they have been read. When
+	// a store is opened all this is counted in the background, a few microseconds for
+	// each shard, and is too small until Counting is false; then it is right at any
+	// time. Shards whose record is damaged are in none of it.
+	Shards           [shard.Gone + 1]int64
+	IndexBytes       int64
+	Blocks, CARBytes int64
+	Counting         bool
+
+	// Quota is what copies may have of the disk, and CopyBytes what is spoken for
+	// of it. Copies are the complete ones. LastCopyBytes have those that make no
+	// room for others because their source does not answer, or has something else.
+	// All are too small for a moment after a start.
+	Quota, CopyBytes, LastCopyBytes int64
+	Copies                          int
 
 	Handles int // shards that are open
 	Queued  int // readings, indexings and openings in memory that wait for their turn
@@ -36,6 +45,8 @@ func (s *Store) Stats() Stats {
 	out := Stats{
 		Shards:     e.Shards,
 		IndexBytes: e.IndexBytes,
+		Blocks:     e.Blocks,
+		CARBytes:   e.CARBytes,
 		Counting:   e.Counting,
 		Handles:    e.Handles.Idle + e.Handles.Held,
 		Reads:      s.tally.reads.Load(),
@@ -43,6 +54,8 @@ func (s *Store) Stats() Stats {
 		Misses:     s.tally.misses.Load(),
 		Faults:     s.tally.faults.Load(),
 	}
+	out.Quota, out.CopyBytes = e.Copies.Quota, e.Copies.Used
+	out.LastCopyBytes, out.Copies = e.Copies.Last, e.Copies.Copies
 	for _, p := range e.Pools {
 		out.Queued += p.Waiting
 		out.Working += p.Running

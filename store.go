@@ -12,6 +12,7 @@ import (
 	"github.com/dagstore/dagstore/internal/blocks"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/engine"
+	"github.com/dagstore/dagstore/internal/hosts"
 	"github.com/dagstore/dagstore/internal/metrics"
 	"github.com/dagstore/dagstore/internal/vfs"
 	"github.com/dagstore/dagstore/shard"
@@ -27,7 +28,10 @@ type Store struct {
 	reader *blocks.Reader
 	faults faults
 	gauge  spaceGauge
-	tally  tally
+	hosts  *hosts.Keeper
+
+	running atomic.Pointer[engine.Engine] // engine, for who may be called before that is set
+	tally   tally
 
 	observer *observer    // nil if nobody wants to hear of anything
 	metrics  *metrics.Set // nil if nobody wants to see any
@@ -50,7 +54,7 @@ type Store struct {
 // It wraps [ErrInUse] if another process has the store open, [ErrNoStore] if
 // cfg forbids to make one, [ErrVersion] if another version wrote it.
 func Open(ctx context.Context, dir string, cfg *Config) (*Store, error) {
-	return open(ctx, vfs.Default, dir, cfg, indexingWindow)
+	return open(ctx, vfs.Default, dir, cfg, usual)
 }
 
 // Close stops the store and waits until nothing of it runs, but no longer than

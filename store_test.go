@@ -191,12 +191,12 @@ func TestClosed(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	r := newRig(t)
-	if _, err := open(r.ctx(), r.faults, "store", &r.cfg, 1); !errors.Is(err, ErrInUse) {
+	if _, err := open(r.ctx(), r.faults, "store", &r.cfg, usual); !errors.Is(err, ErrInUse) {
 		t.Errorf("a second time: %v", err)
 	}
 	cfg := r.cfg
 	cfg.NoCreate = true
-	if _, err := open(r.ctx(), r.faults, "nothing", &cfg, 1); !errors.Is(err, ErrNoStore) {
+	if _, err := open(r.ctx(), r.faults, "nothing", &cfg, usual); !errors.Is(err, ErrNoStore) {
 		t.Errorf("NoCreate: %v", err)
 	}
 	if names, _ := r.disk.List("nothing"); len(names) > 0 {
@@ -214,17 +214,17 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	write("newer/VERSION", "dagstore 99\n")
-	if _, err := open(r.ctx(), r.faults, "newer", &r.cfg, 1); !errors.Is(err, ErrVersion) {
+	if _, err := open(r.ctx(), r.faults, "newer", &r.cfg, usual); !errors.Is(err, ErrVersion) {
 		t.Errorf("newer: %v", err)
 	}
 	if names, _ := r.disk.List("newer"); !slices.Equal(names, []string{"VERSION"}) {
 		t.Errorf("a newer store was changed: %v", names)
 	}
 	write("full/letter.txt", "dear")
-	if _, err := open(r.ctx(), r.faults, "full", &r.cfg, 1); !errors.Is(err, ErrNoStore) {
+	if _, err := open(r.ctx(), r.faults, "full", &r.cfg, usual); !errors.Is(err, ErrNoStore) {
 		t.Errorf("a folder of something else: %v", err)
 	}
-	if _, err := open(r.ctx(), r.faults, "bad", &Config{Work: Work{Opens: -1, Memory: 5}}, 1); err == nil ||
+	if _, err := open(r.ctx(), r.faults, "bad", &Config{Work: Work{Opens: -1, Memory: 5}}, usual); err == nil ||
 		!strings.Contains(err.Error(), "Opens") || !strings.Contains(err.Error(), "Memory") {
 		t.Errorf("validate does not report every fault: %v", err)
 	}
@@ -239,13 +239,13 @@ func TestOpenFails(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := open(ended, r.disk, "store", &r.cfg, 1); !errors.Is(err, context.Canceled) {
+	if _, err := open(ended, r.disk, "store", &r.cfg, usual); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	for n := range 40 { // each operation of an opening fails once
 		faults := vfstest.Wrap(r.disk)
 		faults.FailAt(n, false, nil, syscall.EIO)
-		s, err := open(t.Context(), faults, "store", &r.cfg, 1)
+		s, err := open(t.Context(), faults, "store", &r.cfg, usual)
 		if err == nil {
 			err = s.Close()
 		}
@@ -264,13 +264,13 @@ func TestCrashWhileMade(t *testing.T) {
 		faults := vfstest.Wrap(disk)
 		faults.FailAt(n, true, vfstest.Op.Changes, syscall.EIO)
 		cfg := Config{}
-		s, err := open(t.Context(), faults, "store", &cfg, 1)
+		s, err := open(t.Context(), faults, "store", &cfg, usual)
 		if err == nil {
 			s.Close()
 		}
 		reached := faults.Disarm() > n
 		crashed := disk.Crash(100, 1)
-		if s, err = open(t.Context(), crashed, "store", &cfg, 1); err != nil {
+		if s, err = open(t.Context(), crashed, "store", &cfg, usual); err != nil {
 			t.Fatalf("after a crash at operation %d: %v", n, err)
 		}
 		if err := s.Close(); err != nil {

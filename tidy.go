@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// GC removes what belongs to no shard: files of indices and of the inverted
-// index that nothing names any more, what a process that was killed has left
+// GC removes what belongs to no shard: files of indices, of copies and of the
+// inverted index that nothing names any more, what a process that was killed has left
 // behind, and what is remembered of shards that are gone. It rewrites a part of
 // the inverted index of which more than a quarter is of such shards. It only
 // removes files that the store made. A start does the same in the background,
@@ -119,6 +119,11 @@ func (s *Store) foreign(ctx context.Context) iter.Seq2[string, error] {
 		if !s.foreignNames(yield) {
 			return
 		}
+		for path, err := range s.parts.copies.Foreign(ctx) {
+			if !yield(s.parts.fsys.PathJoin(copiesFolder, path), err) {
+				return
+			}
+		}
 		p, ok := s.parts.segments.(interface {
 			Foreign(ctx context.Context) iter.Seq2[string, error]
 		})
@@ -137,7 +142,7 @@ func (s *Store) foreign(ctx context.Context) iter.Seq2[string, error] {
 // no part of the store looks after.
 func (s *Store) foreignNames(yield func(string, error) bool) bool {
 	fsys := s.parts.fsys
-	for _, folder := range []string{"", spillFolder, copiesFolder, quarantineFolder} {
+	for _, folder := range []string{"", spillFolder, quarantineFolder} {
 		own := func(name string) bool {
 			return folder == "" && slices.Contains(ours, name) ||
 				folder == spillFolder && strings.HasPrefix(name, spillPrefix)

@@ -39,6 +39,12 @@ func (s *Store) observed(w *engine.Watcher) {
 			o.tell(happening{work: &WorkEvent{Key: e.Key, Phase: Phase(e.Phase), Progress: e.Progress, Err: outward(e.Err)}})
 		}
 	}
+	if o.events.Evicted != nil {
+		w.Evicted = func(c engine.Copy) {
+			info := CopyInfo(c)
+			o.tell(happening{evicted: &info})
+		}
+	}
 	if o.events.Trouble != nil {
 		w.Trouble = func(err error) { o.tell(happening{trouble: outward(err)}) }
 	}
@@ -76,6 +82,8 @@ func (s *Store) blocksConfig() blocks.Config {
 			return s.engine.Handle(ctx, id, near)
 		},
 		Owner: s.engine.Key,
+		Go:    s.engine.Beside,
+		Stall: s.cfg.Work.Stall,
 		Lost:  s.engine.Lost,
 		Read:  func(int) { s.tally.reads.Add(1) },
 		Fault: func(h *local.Handle, f *shard.Fault) {
@@ -83,6 +91,10 @@ func (s *Store) blocksConfig() blocks.Config {
 				s.cfg.Logger.Warn("a block is damaged", "key", string(h.Key()), "op", string(shard.OpRead), "err", f)
 				s.faulty(h.Key(), *f)
 			}
+			if f.Kind == shard.BadEntry || f.Kind == shard.BadSection { // it may be the index that is wrong
+				s.engine.Doubt(h)
+			}
+			s.engine.CopyDamaged(h)
 		},
 	}
 }

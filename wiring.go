@@ -14,6 +14,7 @@ import (
 	"github.com/dagstore/dagstore/internal/blocks"
 	"github.com/dagstore/dagstore/internal/car"
 	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/internal/engine"
 	"github.com/dagstore/dagstore/internal/metrics"
 	"github.com/dagstore/dagstore/internal/segment"
@@ -31,12 +32,14 @@ const (
 	spillFolder   = "spill" // what is sorted on disk; nothing in it outlives a process
 	spillPrefix   = "dagstore-"
 
+	backupFile = "BACKUP" // marks a folder that a backup is being written to
+
 	copiesFolder     = "copies"
 	quarantineFolder = "quarantine"
 )
 
 // ours are the names that a store has in its folder.
-var ours = []string{versionFile, versionFile + ".tmp", vfs.LockName, catalogFolder, spillFolder, "index", "top", copiesFolder, quarantineFolder}
+var ours = []string{versionFile, versionFile + ".tmp", vfs.LockName, catalogFolder, spillFolder, "index", "top", "manifests", copiesFolder, quarantineFolder}
 
 // parts are what a store is made of, besides its engine.
 type parts struct {
@@ -45,6 +48,7 @@ type parts struct {
 	lock     io.Closer
 	catalog  catalog.Catalog
 	segments segment.Place
+	copies   *copies.Keeper
 }
 
 // openParts opens what lies in dir, or makes it.
@@ -71,6 +75,9 @@ func openParts(ctx context.Context, fsys vfs.FS, dir string, cfg *Config) (_ *pa
 			err = fmt.Errorf("%w: %w", ErrInUse, err)
 		}
 		return nil, err
+	}
+	if !fresh {
+		_ = fsys.Remove(fsys.PathJoin(dir, backupFile)) // of the backup that made this store
 	}
 	if err = p.openCatalog(ctx, cfg); err != nil {
 		return nil, err
@@ -145,12 +152,16 @@ func (p *parts) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// indexingWindow is how many indexings that nobody waits for are in memory;
-// the rest of the queue is on disk.
-const indexingWindow = 4096
+// bounds are what no user is asked about.
+type bounds struct {
+	window int // indexings in memory that nobody waits for; the rest of the queue is on disk
+	inline int // bytes of the largest index that lies in the record of its shard and not in a file
+}
+
+var usual = bounds{window: 4096, inline: 4096}
 
 // open opens a store in a file system.
-func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int) (*Store, error) {
+func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (*Store, error) {
 	c, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -160,7 +171,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		return nil, err
 	}
 	s := &Store{cfg: c, parts: p}
-	s.gauge.free.Store(-1) // until it is asked
+	s.firstLook()
 	spill, left, err := prepareSpill(fsys, dir)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
@@ -173,7 +184,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 	s.engine, err = engine.New(ctx, engine.Config{
 		Catalog:   p.catalog,
 		Segments:  p.segments,
-		Mounts:    c.Mounts,
+		Mounts:    s.keepHosts(),
 		Indexers:  c.Indexers,
 		Limits:    car.Limits(c.Limits),
 		Indexings: c.Work.Indexings,
@@ -183,7 +194,8 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Memory:    c.Work.Memory,
 		Queue:     c.Work.Queue,
 		Handles:   c.Work.Handles,
-		Window:    window,
+		Window:    b.window,
+		Inline:    b.inline,
 		Spill:     spill,
 		Stall:     c.Work.Stall,
 		Retry:     retryRule(c.Retry),
@@ -195,16 +207,73 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, window int)
 		Now:       time.Now,
 		Watch:     s.watcher(),
 		Tracer:    c.tracer(),
+
+		CopyConfig: s.openCopies(),
 	})
 	if err != nil {
 		s.observer.close(eventGrace)
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	}
+	s.running.Store(s.engine)
 	s.reader = blocks.New(s.blocksConfig())
 	if err := s.offerMetrics(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// openCopies makes what keeps the copies. Whatever the configuration says, it
+// knows those that are there.
+func (s *Store) openCopies() engine.CopyConfig {
+	needed := make(chan struct{}, 1)
+	quota := s.cfg.Copies.Quota
+	switch {
+	case s.cfg.Copies.None:
+		quota = 0
+	case quota == 0:
+		quota = mostQuota
+		if u, err := s.parts.fsys.GetDiskUsage(s.parts.dir); err == nil && u.TotalBytes > 0 {
+			quota = int64(min(mostQuota, u.TotalBytes/quotaShare))
+		}
+	}
+	s.parts.copies = copies.New(copies.Config{
+		FS: s.parts.fsys, Dir: s.parts.fsys.PathJoin(s.parts.dir, copiesFolder),
+		Quota: quota, High: s.cfg.Copies.High, Low: s.cfg.Copies.Low, Now: time.Now,
+		Need: func() {
+			select {
+			case needed <- struct{}{}:
+			default: // it is known
+			}
+		},
+	})
+	return engine.CopyConfig{Copies: s.parts.copies, Needed: needed, Order: s.cfg.Copies.order()}
+}
+
+// order is the strategy for what goes first, as the engine calls it.
+func (c *Copies) order() func(a, b engine.Copy) int {
+	evict := c.Evict
+	if evict == nil {
+		return nil
+	}
+	return func(a, b engine.Copy) int { return evict(CopyInfo(a), CopyInfo(b)) }
+}
+
+// localOf is how much of a shard lies on this machine.
+func localOf(shot *engine.Snapshot) shard.Local {
+	r := shot.Record
+	l := shard.Local{Mode: r.Serve, Pinned: r.Pin, Bytes: r.Kept.Size, Complete: r.Kept.Complete(), LastCopy: shot.Copy.Last}
+	if r.Kept.ID != 0 && !l.Complete {
+		l.Bytes = shot.Copy.Bytes
+	}
+	if l.Mode == shard.Auto {
+		switch l.Mode = shard.InPlace; {
+		case l.Complete:
+			l.Mode = shard.Copy
+		case r.Kept.ID != 0:
+			l.Mode = shard.Sparse
+		}
+	}
+	return l
 }
 
 func retryRule(r Retry) engine.Retry {
@@ -240,9 +309,9 @@ func (s *Store) info(shot *engine.Snapshot) shard.Info {
 		Version: r.Version, Roots: r.Roots, RootCount: r.RootCount,
 		Bytes: r.Bytes, Payload: r.Payload, Source: r.SourceVersion, Trailing: r.Trailing,
 		Sections: r.Sections, Multihashes: r.Multihashes,
-		Verified: r.Verified, VerifiedAt: r.VerifiedAt, Piece: r.Piece,
+		Verified: r.Verified, VerifiedAt: r.VerifiedAt, Claimed: r.Claim.Open(), Piece: claimOf(r), PieceChecked: r.PieceAt,
 		Holders: shot.Holders, Waiting: shot.Waiting,
-		Local:    shard.Local{Mode: shard.InPlace, Pinned: r.Pin},
+		Local:    localOf(shot),
 		Progress: shot.Progress, Failure: r.Failure,
 		Faults: r.Faults, Faulty: r.Faulty,
 		Registered: r.Registered, Changed: r.Changed,

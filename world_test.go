@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -83,12 +84,16 @@ func (w *world) open(fsys vfs.FS) error {
 			}
 			return timeless{m.(mount.FileOpener)}, nil
 		}},
-		Work: Work{Memory: 1 << 20, Indexings: 2},
+		Work:   Work{Memory: 1 << 20, Indexings: 2},
+		Copies: Copies{Quota: worldQuota},
 	}
-	s, err := open(ctx, fsys, "store", &cfg, indexingWindow)
+	s, err := open(ctx, fsys, "store", &cfg, mixed)
 	w.store = s
 	return err
 }
+
+// worldQuota is room for three copies of CARs of a world.
+const worldQuota = 3 * 4096
 
 // complaints keeps what a store warns of.
 type complaints struct {
@@ -229,7 +234,10 @@ func (w *world) indices(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.Index.ID == 0 || r.Intent != catalog.NoIntent {
+		if err := w.hasCopy(r); err != nil {
+			return err
+		}
+		if !r.Index.InFile() || r.Intent != catalog.NoIntent {
 			continue
 		}
 		ix, err := w.store.parts.segments.Open(ctx, segment.Name{Kind: segment.Index, N: uint32(r.Index.ID)})
@@ -242,6 +250,49 @@ func (w *world) indices(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hasCopy checks that the copy that a record names lies there, whole.
+func (w *world) hasCopy(r *catalog.Record) error {
+	if r.Kept.ID == 0 {
+		return nil
+	}
+	path := w.disk.PathJoin("store", "copies", hex(byte(r.Kept.ID)), hex8(r.Kept.ID), "data")
+	info, err := w.disk.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // unless it was evicted since
+		now, gerr := w.store.parts.catalog.Get(context.Background(), r.Key)
+		if gerr == nil && now.Kept.ID == r.Kept.ID {
+			return fmt.Errorf("the copy of %q: %w", r.Key, err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("the copy of %q: %w", r.Key, err)
+	case info.Size() != r.Kept.Size:
+		return fmt.Errorf("the copy of %q has %d bytes, not %d", r.Key, info.Size(), r.Kept.Size)
+	}
+	return nil
+}
+
+// copies waits until no copies are left but those that records name, and the
+// figures say what the disk does.
+func (w *world) copies(ctx context.Context) error {
+	for {
+		named := 0
+		for _, err := range w.store.parts.catalog.Copies(context.WithoutCancel(ctx)) {
+			if err != nil {
+				return err
+			}
+			named++
+		}
+		sum, files := copyBytes(w.disk, "store/copies")
+		if st := w.store.Stats(); st.Copies == named && files == named && st.CopyBytes == sum && sum <= worldQuota {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("%d copies are named, %d files have %d bytes, the figures are %+v", named, files, sum, w.store.Stats())
+		}
+	}
 }
 
 // settled waits until nothing is under way for key and returns what it is.
@@ -286,7 +337,7 @@ func pause(ctx context.Context) error {
 // none is found.
 func (w *world) blocks(ctx context.Context, seed uint64, has bool) error {
 	bs := w.store.Blockstore(nil)
-	for i, b := range cartest.Random(seed, worldBlocks, worldSize) {
+	for i, b := range worldRandom(seed) {
 		if !has {
 			if there, err := bs.Has(ctx, b.CID); there || err != nil && !errors.Is(err, shard.ErrFailed) {
 				return fmt.Errorf("block %d of %d is there: %v, %w", i, seed, there, err)
@@ -302,13 +353,17 @@ func (w *world) blocks(ctx context.Context, seed uint64, has bool) error {
 	return nil
 }
 
-// The shape of the CARs of a world.
-const (
-	worldBlocks = 12
-	worldSize   = 60
-)
+// The CARs of a world. The index of an even one is small enough for its record,
+// that of an odd one is not.
+const worldSize = 60
 
-func worldCAR(seed uint64) []byte { return cartest.RandomV1(seed, worldBlocks, worldSize) }
+func worldBlocks(seed uint64) int { return 12 + int(seed%2) }
+
+func worldCAR(seed uint64) []byte { return cartest.RandomV1(seed, worldBlocks(seed), worldSize) }
+
+func worldRandom(seed uint64) []cartest.Block {
+	return cartest.Random(seed, worldBlocks(seed), worldSize)
+}
 
 // nothingElse waits until no file is left but those that the catalogue names.
 // A layer that was merged while somebody read it goes with the next flush, or
@@ -329,7 +384,7 @@ func (w *world) nothingElse(ctx context.Context) error {
 			}
 		}
 		if maps.Equal(want, have) {
-			return nil
+			return w.copies(ctx)
 		}
 		if err := pause(ctx); err != nil {
 			return fmt.Errorf("the catalogue names %v, there are %v", want, have)
@@ -344,7 +399,7 @@ func (w *world) named(ctx context.Context) (map[segment.Name]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.Index.ID != 0 {
+		if r.Index.InFile() {
 			names[segment.Name{Kind: segment.Index, N: uint32(r.Index.ID)}] = true
 		}
 	}

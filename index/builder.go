@@ -23,6 +23,11 @@ type WriteOptions struct {
 	Memory int64  // bytes to sort in; default 128 MiB, at least 64 KiB
 	Spill  string // folder for sorted runs; default os.TempDir()
 	Bare   bool   // write a MultihashIndexSorted and no more
+
+	// Stop, if not nil, is asked now and then while [Builder.Add] spills, which
+	// may take a second. Its error becomes that of Add. [Builder.WriteTo] has a
+	// context for that.
+	Stop func() error
 }
 
 // Stats says what was written.
@@ -35,7 +40,7 @@ type Stats struct {
 
 // A Builder makes an index file of records that come in any order, in bounded
 // memory: what does not fit is sorted, spilled and merged. Beside the budget
-// of [WriteOptions] it takes up to 16 MiB, and less than a byte for each
+// of [WriteOptions] it takes some 2 MiB, and less than a byte for each
 // record. A Builder is for one goroutine and one file.
 type Builder struct {
 	opts  WriteOptions
@@ -71,7 +76,8 @@ func NewBuilder(opts *WriteOptions) *Builder {
 	if b.opts.Memory <= 0 {
 		b.opts.Memory = defaultMemory
 	}
-	b.pool = extsort.NewPool(b.opts.Memory, b.opts.Spill)
+	b.pool = extsort.NewPool(b.opts.Memory-b.opts.Memory/lengthsPart, b.opts.Spill)
+	b.pool.Stop = b.opts.Stop
 	return b
 }
 

@@ -23,11 +23,7 @@ type findBuffers struct{ rows, lengths []byte }
 
 // Find implements [Index].
 func (f *File) Find(dst []Position, mh multihash.Multihash, limit int) ([]Position, error) {
-	code, digest, ok := split(mh)
-	if !ok {
-		return dst, nil
-	}
-	r := f.run(code, len(digest))
+	r, digest := f.runOf(mh)
 	if r == nil {
 		return dst, nil
 	}
@@ -235,13 +231,27 @@ func (f *File) positions(dst []Position, r *run, b []byte, first, n int64, lengt
 
 // position decodes an offset, and the size and head of record i if there are.
 func position(offset, sizes []byte, i int64) (Position, bool) {
-	p := Position{Offset: int64(binary.LittleEndian.Uint64(offset)), Size: -1}
+	length := uint64(unknownLengths)
 	if sizes != nil {
-		b := sizes[i*lengthsSize:][:lengthsSize]
-		if size := binary.LittleEndian.Uint32(b); size != noSize {
-			p.Size = int64(size)
-		}
-		p.Head = int(b[4])
+		length = lengthsAt(sizes, i)
+	}
+	return positionOf(offset, length)
+}
+
+// unknownLengths are the lengths of a record in a file that has none.
+const unknownLengths = noSize
+
+// lengthsAt is the size and, above it, the head of record i.
+func lengthsAt(sizes []byte, i int64) uint64 {
+	b := sizes[i*lengthsSize:][:lengthsSize]
+	return uint64(binary.LittleEndian.Uint32(b)) | uint64(b[4])<<32
+}
+
+// positionOf decodes an offset; false says that it is none.
+func positionOf(offset []byte, length uint64) (Position, bool) {
+	p := Position{Offset: int64(binary.LittleEndian.Uint64(offset)), Size: -1, Head: int(length >> 32)}
+	if size := uint32(length); size != noSize {
+		p.Size = int64(size)
 	}
 	return p, p.Offset >= 0
 }

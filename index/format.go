@@ -150,10 +150,13 @@ func fanEntries(n int64) int64 {
 	return 0
 }
 
+// prefixSize is how many bytes of a digest a prefix has.
+const prefixSize = 8
+
 // prefix returns the first 8 bytes of a digest as a number that orders like
 // them. What is missing counts as zeros.
 func prefix(digest []byte) uint64 {
-	if len(digest) >= 8 {
+	if len(digest) >= prefixSize {
 		return binary.BigEndian.Uint64(digest)
 	}
 	var p uint64

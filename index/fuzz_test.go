@@ -69,9 +69,13 @@ func checkAny(t *testing.T, data []byte) {
 		if err := indextest.TestIndex(mem, recs); err != nil {
 			t.Fatal(err)
 		}
+		sameAsFind(t, mem, asked(recs))
 		return
 	}
 	for _, r := range recs {
+		if p, ok, err := mem.First(r.Multihash); err != nil && !errors.Is(err, index.ErrDamaged) || ok && p.Offset < 0 {
+			t.Fatalf("First = %v, %v", p, err)
+		}
 		for _, f := range []*index.File{pread, mem} {
 			got, err := f.Find(nil, r.Multihash, 0)
 			if err != nil && !errors.Is(err, index.ErrDamaged) || len(got) > int(f.Len()) {

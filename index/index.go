@@ -42,4 +42,8 @@ type Index interface {
 // An Indexer reads a CAR from its first byte to its last and emits its
 // records in any order. It stops soon after ctx ends. It is named in the
 // store's configuration, so that a shard can be indexed again after a restart.
+//
+// emit is for the goroutine that called the Indexer, until that returns. What
+// it refuses it may tell of with a later record, and the shard is not indexed
+// then, whatever the Indexer makes of the error.
 type Indexer func(ctx context.Context, car io.Reader, emit func(Record) error) error

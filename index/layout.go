@@ -63,10 +63,16 @@ type parser struct {
 // widths reads the runs of one code.
 func (p *parser) widths(code uint64) {
 	at := p.off
-	widths, last := p.count("widths"), uint32(0)
+	widths := p.count("widths")
 	if widths == 0 {
 		p.fail(at, "code %#x has no records", code)
 	}
+	p.runsOf(code, widths)
+}
+
+// runsOf reads the heads of so many runs.
+func (p *parser) runsOf(code uint64, widths int32) {
+	last := uint32(0)
 	for i := int32(0); i < widths && p.err == nil; i++ {
 		at := p.off
 		width, size := p.uint32(), p.uint64()

@@ -15,16 +15,32 @@ import (
 // A source is the bytes of an index file, each page of them checked against
 // its checksum when it is first touched.
 type source struct {
-	r       io.ReaderAt
 	data    []byte // the file, if it is mapped; then read under mmap.Guard
 	size    int64
 	covered int64           // bytes that have checksums: [0, covered); 0 in a bare index
+	unseen  atomic.Int64    // of their pages, those that were not checked yet
 	checked []atomic.Uint64 // a bit for each of their pages
+	r       io.ReaderAt
+}
+
+// cover says that the first n bytes have checksums.
+func (s *source) cover(n int64) {
+	s.covered = n
+	s.checked = make([]atomic.Uint64, (pages(n)+63)/64)
+	s.unseen.Store(pages(n))
 }
 
 // span returns n bytes from off: of the mapping, or read into *buf, which
 // grows as needed.
 func (s *source) span(off, n int64, buf *[]byte) ([]byte, error) {
+	if s.data == nil || off < 0 || n < 0 || n > s.size-off || s.unseen.Load() != 0 {
+		return s.look(off, n, buf)
+	}
+	return s.data[off : off+n : off+n], nil
+}
+
+// look is span where there is something to be seen to first.
+func (s *source) look(off, n int64, buf *[]byte) ([]byte, error) {
 	if off < 0 || n < 0 || n > s.size-off {
 		return nil, damaged(off, "%d bytes from here are beyond the file's end", n)
 	}
@@ -91,7 +107,9 @@ func (s *source) checkSum(p int64, page, sum []byte) error {
 	if crc32.Checksum(page, castagnoli) != binary.LittleEndian.Uint32(sum) {
 		return damaged(p*pageSize, "the page's checksum is wrong")
 	}
-	s.checked[p/64].Or(1 << (p % 64))
+	if bit := uint64(1) << (p % 64); s.checked[p/64].Or(bit)&bit == 0 {
+		s.unseen.Add(-1)
+	}
 	return nil
 }
 

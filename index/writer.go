@@ -17,9 +17,13 @@ const (
 	// writeBuffer is written at once; whole pages of it are summed.
 	writeBuffer = 64 * pageSize
 
-	// lengthsMemory is how many bytes of sizes and heads are kept until their
-	// section comes. More are spilled.
-	lengthsMemory = 16 << 20
+	// lengthsPart is the part of the memory that keeps sizes and heads until
+	// their section comes: 5 bytes of a record, beside at least 45 of it that
+	// are sorted. So they are spilled only where records were, too.
+	lengthsPart = 9
+
+	// leastLengths is written to the disk at once, however small the memory.
+	leastLengths = 64 << 10
 )
 
 // A writer writes one index file from its first byte to its last.
@@ -46,9 +50,9 @@ func newWriter(w io.Writer, b *Builder, groups []*rows) *writer {
 	}
 	wr.sized = wr.sized && !wr.bare
 	wr.out = pageWriter{w: w, buf: make([]byte, 0, min(writeBuffer, pages(expect)*pageSize)+pageSize)}
-	wr.lengths = lengths{dir: b.opts.Spill}
+	wr.lengths = lengths{dir: b.opts.Spill, most: int(max(b.opts.Memory/lengthsPart, leastLengths))}
 	if wr.sized {
-		wr.lengths.mem = make([]byte, 0, min(records*lengthsSize, lengthsMemory))
+		wr.lengths.mem = make([]byte, 0, min(records*lengthsSize, int64(wr.lengths.most)))
 	}
 	return wr
 }
@@ -268,6 +272,7 @@ func (p *pageWriter) finish() ([]byte, error) {
 // what is too much of it in a file.
 type lengths struct {
 	dir  string
+	most int // bytes in memory
 	mem  []byte
 	file *os.File
 	size int64 // of the file
@@ -275,7 +280,7 @@ type lengths struct {
 }
 
 func (l *lengths) add(b [lengthsSize]byte) error {
-	if len(l.mem)+lengthsSize > lengthsMemory {
+	if len(l.mem)+lengthsSize > l.most {
 		if err := l.spill(); err != nil {
 			return err
 		}

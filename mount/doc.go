@@ -1,8 +1,9 @@
 // Package mount says where CARs lie and how their bytes are reached.
 //
 // A [Mount] is one CAR at one place. Three methods make one; two optional
-// interfaces, [RangeOpener] and [FileOpener], make it fast, and callers reach
-// them through [OpenRange] and [OpenFile]. A [Registry] makes a Mount again
+// interfaces, [RangeOpener] and [FileOpener], make it fast, and a third,
+// [SiblingOpener], finds what lies beside it; callers reach them through
+// [OpenRange], [OpenFile] and [OpenSibling]. A [Registry] makes a Mount again
 // from its URL, which is all that a store remembers of it:
 //
 //	reg := mount.Registry{"file": filemount.Open}

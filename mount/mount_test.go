@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/memmount"
@@ -52,6 +53,9 @@ func TestOptionalInterfaces(t *testing.T) {
 	}
 	if _, err := mount.OpenFile(ctx, plain{m}); !errors.Is(err, mount.ErrNotLocal) {
 		t.Errorf("OpenFile of what is not local gives %v", err)
+	}
+	if _, err := mount.OpenSibling(plain{m}, ".idx"); !errors.Is(err, mount.ErrNoSiblings) {
+		t.Errorf("what has nothing beside it gives %v", err)
 	}
 }
 
@@ -139,6 +143,17 @@ func TestErrorsHoldNoCredential(t *testing.T) {
 	}
 }
 
+func TestHost(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://a.example/b": "https://a.example", "https://a.example:8443?x": "https://a.example:8443", "s3://bucket/key": "s3://bucket",
+		"zstd+https://a#bytes=0-1": "zstd+https://a", "file:///srv/a.car": "file://", "mem:a": "mem", "https://a": "https://a", "": "", "x": "",
+	} {
+		if got := mount.Host(url); got != want {
+			t.Errorf("%q lies on %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestEscapePath(t *testing.T) {
 	var all strings.Builder
 	for i := range 256 {
@@ -188,6 +203,33 @@ func FuzzRegistry(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestBusyError(t *testing.T) {
+	answer := errors.New("503 Service Unavailable")
+	var err error = &mount.BusyError{After: time.Minute, Err: answer}
+	if !errors.Is(err, mount.ErrBusy) || !errors.Is(err, answer) || !strings.Contains(err.Error(), "1m0s") {
+		t.Errorf("it is %v", err)
+	}
+	if err = (&mount.BusyError{Err: answer}); strings.Contains(err.Error(), "wait") {
+		t.Errorf("a source that does not say how long gives %v", err)
+	}
+}
+
+func ExampleOpenSibling() {
+	var cars memmount.Set
+	car := cars.Put("photos.car", []byte("CAR"))
+	cars.Put("photos.car.idx", []byte("its index"))
+	beside, err := mount.OpenSibling(car, ".idx")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(beside.URL())
+	fmt.Println(read(beside.Open(context.Background())))
+	// Output:
+	// mem:photos.car.idx
+	// its index <nil>
 }
 
 func ExampleSection() {

@@ -9,6 +9,25 @@ import (
 
 const upperHex = "0123456789ABCDEF"
 
+// Host is the server that a URL names: its scheme and authority, such as
+// "https://archive.example:8443", or the scheme alone where the URL names no
+// server. What lies on one host is slow, and fails, together.
+func Host(url string) string {
+	scheme, rest, ok := strings.Cut(url, ":")
+	if !ok {
+		return ""
+	}
+	authority, is := strings.CutPrefix(rest, "//")
+	if !is {
+		return scheme
+	}
+	n := strings.IndexAny(authority, "/?#")
+	if n < 0 {
+		n = len(authority)
+	}
+	return url[:len(scheme)+len("://")+n]
+}
+
 // EscapePath spells path, which may be made of any bytes, as the path of a
 // URL: what RFC 3986 allows in a path stands for itself, "/" included, and any
 // other byte becomes "%" and two upper-case hexadecimal digits. Equal paths

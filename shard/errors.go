@@ -29,6 +29,9 @@ var (
 	ErrDenied  = errors.New("source is not allowed")
 	ErrQuota   = errors.New("no room for a local copy")
 
+	// Giving up what is here.
+	ErrLastCopy = errors.New("the local copy may be the last")
+
 	// Reading its bytes.
 	ErrCAR   = errors.New("bad CAR")
 	ErrBlock = errors.New("bad block")
@@ -52,9 +55,11 @@ const (
 	OpInfo     Op = "info"
 	OpPin      Op = "pin"
 	OpUnpin    Op = "unpin"
+	OpPiece    Op = "check piece"
 	OpEvict    Op = "evict"
 	OpRemount  Op = "remount"
 	OpReplace  Op = "replace"
+	OpManifest Op = "manifest"
 )
 
 // An Error is a failure of one shard. Its text never holds a credential.

@@ -68,12 +68,15 @@ func ParseState(name string) (State, error) {
 	return 0, fmt.Errorf("shard: no state is called %q", name)
 }
 
-// A Mode is how the bytes of a shard are brought to this machine.
+// A Mode is how the bytes of a shard are brought to this machine. The numbers are
+// part of the catalogue's format.
 type Mode uint8
 
 const (
-	Auto    Mode = iota // the store chooses; today that is InPlace
+	Auto    Mode = iota // the store chooses: InPlace, but what is read again is kept as Sparse has it, as far as there is room; Copy where a source offers no ranges
 	InPlace             // read where they lie; nothing is kept here
+	Sparse              // what is read is kept here, in pieces of 64 KiB, and read here the next time; for sources elsewhere that offer ranges and have versions
+	Copy                // the whole CAR is kept here
 )
 
 // Info is what the store knows of one shard at one moment. It is a copy:
@@ -96,7 +99,10 @@ type Info struct {
 	Trailing    bool      // bytes other than zero follow the null padding that ends the CAR
 	Verified    Verified  // how much of it has been held against its CIDs
 	VerifiedAt  time.Time
-	Piece       cid.Cid // piece CID as claimed at registration; undefined if none
+	Claimed     bool    // the index came with the CAR, and not every entry of it has been held against that
+	Piece       cid.Cid // piece CID as claimed at registration or by a key that is one; undefined if none
+
+	PieceChecked time.Time // when all its bytes were last found to be that piece; zero: it is a claim
 
 	// What is true of this process only.
 	Holders int
@@ -123,12 +129,33 @@ const (
 	Full                       // and every block hashed
 )
 
+// Known reports whether m is one of the modes.
+func (m Mode) Known() bool { return m <= Copy }
+
+// String returns the name in lower case.
+func (m Mode) String() string {
+	switch m {
+	case Auto:
+		return "auto"
+	case InPlace:
+		return "in place"
+	case Sparse:
+		return "sparse"
+	case Copy:
+		return "copy"
+	default:
+		return fmt.Sprintf("mode(%d)", uint8(m))
+	}
+}
+
 // Local says how much of a shard lies on this machine. It is no part of the
 // state: evicting a copy makes a shard slower, never less available.
 type Local struct {
-	Mode   Mode  // as chosen; Auto is resolved here
-	Bytes  int64 // on this disk, counted against the quota
-	Pinned bool  // never evicted
+	Mode     Mode  // as chosen; Auto is resolved here as far as that is known: Sparse once something is kept, Copy if the source has proved to offer no ranges
+	Bytes    int64 // of the copy that the store keeps; each file counts against the quota in whole blocks of 4 KiB
+	Complete bool  // the copy is all of the CAR
+	LastCopy bool  // when it was last asked, the source did not answer or had something else: this copy makes no room for others
+	Pinned   bool  // nor does this one
 }
 
 // Progress is how far a piece of work has come.

@@ -63,3 +63,11 @@ func TestFaults(t *testing.T) {
 		t.Error("a number that is no kind has no text")
 	}
 }
+
+func TestModeNames(t *testing.T) {
+	for m, name := range map[Mode]string{Auto: "auto", InPlace: "in place", Sparse: "sparse", Copy: "copy", 4: "mode(4)"} {
+		if m.String() != name || m.Known() == strings.HasPrefix(name, "mode") {
+			t.Errorf("mode %d is called %q, known %v", m, m, m.Known())
+		}
+	}
+}

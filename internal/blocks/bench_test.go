@@ -3,8 +3,10 @@ package blocks
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/multiformats/go-multihash"
 
@@ -87,4 +89,39 @@ func BenchmarkGet(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkFar is a traversal of a CAR elsewhere that comes as fast as memory, each
+// block hashed by who reads alone and by others, too.
+func BenchmarkFar(b *testing.B) {
+	for _, size := range []int{256 << 10, 1 << 10} {
+		blocks := cartest.Random(1, (64<<20)/size, size)
+		s := newStore(b, 10)
+		sh, _ := far(b, s, blocks, false)
+		h := s.hold(sh)
+		for most := range 2 {
+			b.Run(fmt.Sprintf("%d/others=%d", size, most), func(b *testing.B) {
+				cfg, end := s.besides()
+				defer end()
+				b.SetBytes(64 << 20)
+				best := time.Hour
+				proofs, pieces := 0, 0
+				for b.Loop() {
+					r := readerOf(h, cfg)
+					r.ahead.most = most
+					began := time.Now()
+					for _, block := range blocks {
+						if _, err := r.Get(b.Context(), block.CID, Options{}); err != nil {
+							b.Fatal(err)
+						}
+					}
+					best = min(best, time.Since(began))
+					proofs, pieces = r.ahead.proofs, r.ahead.pieces
+				}
+				b.ReportMetric((64<<20)/1e6/best.Seconds(), "MB/s-at-best")
+				b.ReportMetric(float64(proofs), "proofs")
+				b.ReportMetric(float64(pieces), "pieces")
+			})
+		}
+	}
 }

@@ -21,9 +21,20 @@ type buffer struct {
 	pool *sync.Pool // nil: it is not pooled
 }
 
+// sizeClass is the class of a buffer of n bytes.
+func sizeClass(n int) int { return max(minClass, bits.Len(uint(max(n, 1)-1))) }
+
+// bufferSize is how much memory a buffer of n bytes takes.
+func bufferSize(n int) int {
+	if class := sizeClass(n); class <= maxClass {
+		return 1 << class
+	}
+	return n
+}
+
 // newBuffer returns a buffer of n bytes, of any content.
 func newBuffer(n int) *buffer {
-	class := max(minClass, bits.Len(uint(max(n, 1)-1)))
+	class := sizeClass(n)
 	if class > maxClass {
 		return &buffer{b: make([]byte, n)}
 	}

@@ -7,7 +7,9 @@
 // shard, if it has the block twice, then in the next shard.
 //
 // Every read is one pread of exactly the section, as far as the index knows
-// how long it is. Handles are pinned for as long as a read of them lasts and
+// how long it is. Of a source that is not on this machine more is read at once
+// when reads go forward through it, and what was read ahead is kept, within
+// bounds over all shards. Handles are pinned for as long as a read of them lasts and
 // not while the caller works with what was read, so a slow caller keeps no
 // file open, and may close the store. CAR bytes are never read from a mapping: a file that
 // shrinks under one kills the process, a pread just comes back short.

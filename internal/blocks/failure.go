@@ -35,9 +35,15 @@ func (l *lookup) asked() cid.Cid {
 }
 
 // failOpen records that a shard could not be opened. One that is gone is not
-// missed: its entries in the inverted index outlive it by a moment.
-func (l *lookup) failOpen(key shard.Key, err error) {
-	if errors.Is(err, shard.ErrUnknown) || errors.Is(err, shard.ErrDestroyed) || l.err != nil {
+// missed: its entries in the inverted index outlive it by a moment. That an
+// index is nobody's may also mean that it is about to take the place of another,
+// or that another has taken its place.
+func (l *lookup) failOpen(c *candidate, key shard.Key, err error) {
+	if errors.Is(err, shard.ErrUnknown) {
+		l.unknown = append(l.unknown, c.id)
+		return
+	}
+	if errors.Is(err, shard.ErrDestroyed) || l.err != nil {
 		return
 	}
 	var known *shard.Error
@@ -51,7 +57,7 @@ func (l *lookup) failOpen(key shard.Key, err error) {
 // shard that was destroyed under us is not missed among many.
 func (l *lookup) fail(h *local.Handle, err error) {
 	var fault *shard.Fault
-	switch cfg := l.r.cfg; {
+	switch cfg := &l.r.cfg; {
 	case errors.As(err, &fault):
 		if cfg.Fault != nil {
 			cfg.Fault(h, fault)

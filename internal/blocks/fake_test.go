@@ -48,6 +48,18 @@ func (x *openIndex) Find(dst []index.Position, mh multihash.Multihash, limit int
 	return x.mapIndex.Find(dst, mh, limit)
 }
 
+// First is as of [index.File]: a read that finds its block allocates nothing
+// for it.
+func (x *openIndex) First(mh multihash.Multihash) (p index.Position, ok bool, err error) {
+	if x.closed.Load() {
+		x.abused.Add(1)
+	}
+	if pos := x.pos[string(mh)]; len(pos) > 0 && x.err == nil {
+		return pos[0], true, nil
+	}
+	return p, false, x.err
+}
+
 // Sample is not asked for: no source of these tests is in doubt.
 func (x *openIndex) Sample(int) ([]index.Record, error) { return nil, errors.ErrUnsupported }
 
@@ -304,6 +316,12 @@ func forms(blocks []cartest.Block) map[string]struct {
 	}{
 		"v1": {v1, false}, "v1 bare": {v1, true}, "v2": {v2, false}, "v2 bare": {v2, true},
 	}
+}
+
+// fakeMemory is a mount of data.
+func fakeMemory(data []byte) mount.Mount {
+	var set memmount.Set
+	return set.Put("far", data)
 }
 
 // rangeMount hides that a mount is on this machine, and counts requests.

@@ -43,11 +43,14 @@ type lookup struct {
 	cid    cid.Cid
 	mh     multihash.Multihash
 	pooled bool // the data may lie in a pooled buffer
+	ahead  bool // some of what was read came out of what was read ahead
 
 	candidates []candidate
 	batch      int
 	more       bool // gather stopped before the candidates ended
 	tried      map[index.ID]struct{}
+	visited    []index.ID // by all passes
+	unknown    []index.ID // by this one: their indices are nobody's
 	positions  []index.Position
 	collect    func(index.ID) bool // l.take, bound once
 	err        error               // the first
@@ -90,7 +93,7 @@ func (r *Reader) begin(ctx context.Context, c cid.Cid, opts Options) (l *lookup,
 	}
 	l = r.lookup(ctx, opts)
 	l.cid = c
-	l.mh = appendMultihash(l.mh, c)
+	l.mh = append(l.mh, multihashOf(c)...)
 	own = isIdentity(l.mh)
 	if len(l.mh) == 0 || own && !l.wholeIdentity() {
 		l.end()
@@ -110,7 +113,7 @@ func (l *lookup) end() {
 	}
 	clear(l.candidates)
 	*l = lookup{
-		mh: l.mh[:0], candidates: l.candidates[:0], positions: l.positions[:0], collect: l.collect,
+		mh: l.mh[:0], candidates: l.candidates[:0], positions: l.positions[:0], visited: l.visited[:0], unknown: l.unknown[:0], collect: l.collect,
 	}
 	lookups.Put(l)
 }
@@ -124,22 +127,55 @@ func (l *lookup) each(do step) error {
 		}
 		return l.failure(nil)
 	}
-	l.batch = firstBatch
-	if l.opts.Prefer != nil {
-		l.batch = preferBatch
-	}
-	for {
-		gatherErr := l.gather()
-		done := l.tryAll(do)
+	for again := 0; ; again++ {
+		before := len(l.unknown)
+		done, err := l.pass(do)
 		switch {
 		case done:
 			return nil
 		case l.ctx.Err() != nil:
 			return l.ctx.Err()
-		case gatherErr != nil || !l.more:
-			return l.failure(gatherErr)
+		case len(l.unknown) == 0, len(l.unknown) == before && again > 0, again == mostAgain:
+			return l.failure(err)
 		}
+	}
+}
+
+// mostAgain is how often a lookup begins again because an index was replaced
+// between being found and being asked: what it has found is nobody's any more,
+// and what has taken its place was nobody's yet. Each time another has to be.
+const mostAgain = 16
+
+// pass goes once through the candidates, but for those that were asked before.
+func (l *lookup) pass(do step) (done bool, err error) {
+	l.unknown = l.unknown[:0]
+	clear(l.tried)
+	if len(l.visited) > 0 {
+		l.exclude(l.visited)
+	}
+	l.batch = firstBatch
+	if l.opts.Prefer != nil {
+		l.batch = preferBatch
+	}
+	for {
+		err = l.gather()
+		done = l.tryAll(do)
+		if done || err != nil || !l.more || l.ctx.Err() != nil {
+			return done, err
+		}
+		l.exclude(l.visited)
+		l.exclude(l.unknown)
 		l.batch *= batchGrowth
+	}
+}
+
+// exclude has ids not gathered again in this pass.
+func (l *lookup) exclude(ids []index.ID) {
+	if l.tried == nil {
+		l.tried = make(map[index.ID]struct{})
+	}
+	for _, id := range ids {
+		l.tried[id] = struct{}{}
 	}
 }
 
@@ -213,10 +249,7 @@ func (l *lookup) take(id index.ID) bool {
 // index cannot be asked: the step will find out why.
 func (l *lookup) confirm(h *local.Handle, c *candidate) bool {
 	var err error
-	l.positions, err = h.Find(l.positions[:0], l.mh, 1)
-	if err == nil && len(l.positions) > 0 {
-		c.pos, c.found = l.positions[0], true
-	}
+	c.pos, c.found, err = h.First(l.mh)
 	return err != nil || c.found
 }
 
@@ -280,11 +313,8 @@ func (l *lookup) tryAll(do step) (done bool) {
 		if c.h != nil {
 			c.h.Unpin()
 		}
-		if !done && l.more {
-			if l.tried == nil {
-				l.tried = make(map[index.ID]struct{})
-			}
-			l.tried[c.id] = struct{}{}
+		if n := len(l.unknown); !done && (n == 0 || l.unknown[n-1] != c.id) {
+			l.visited = append(l.visited, c.id)
 		}
 		*c = candidate{}
 	}
@@ -309,7 +339,7 @@ func (l *lookup) try(do step, c *candidate) bool {
 	if only != nil && l.r.cfg.Owner != nil {
 		key, err := l.r.cfg.Owner(l.ctx, c.id)
 		if err != nil {
-			l.failOpen(key, err)
+			l.failOpen(c, key, err)
 			return false
 		}
 		if !only(key) {
@@ -318,7 +348,7 @@ func (l *lookup) try(do step, c *candidate) bool {
 	}
 	h, release, err := l.r.cfg.Open(l.ctx, c.id, l.opts.LocalOnly)
 	if err != nil {
-		l.failOpen("", err)
+		l.failOpen(c, "", err)
 		return false
 	}
 	if release != nil {

@@ -106,6 +106,11 @@ func (m *many) batch(cids []cid.Cid, seen map[cid.Cid]struct{}) bool {
 // locate puts c into the group of a shard that has it. What needs no shard,
 // or is in none, is yielded at once.
 func (m *many) locate(c cid.Cid, byID map[index.ID]*group) bool {
+	if p, ok := m.r.place(m.ctx, c, &m.opts, nil); ok {
+		m.add(p.h.ID(), item{cid: c, pos: p.pos}, byID)
+		p.h.Unpin()
+		return true
+	}
 	l, own, err := m.r.begin(m.ctx, c, m.opts)
 	if err != nil {
 		return m.one(Block{CID: c}, err)
@@ -117,14 +122,19 @@ func (m *many) locate(c cid.Cid, byID map[index.ID]*group) bool {
 	if err := l.each(confirm); err != nil {
 		return m.one(Block{CID: c}, err)
 	}
-	g := byID[l.id]
+	m.add(l.id, item{cid: c, pos: l.pos}, byID)
+	return true
+}
+
+// add puts a block into the group of its shard.
+func (m *many) add(id index.ID, it item, byID map[index.ID]*group) {
+	g := byID[id]
 	if g == nil {
-		g = &group{id: l.id}
-		byID[l.id] = g
+		g = &group{id: id}
+		byID[id] = g
 		m.groups = append(m.groups, g)
 	}
-	g.items = append(g.items, item{cid: c, pos: l.pos})
-	return true
+	g.items = append(g.items, it)
 }
 
 // run is how many of items, which are sorted, are read at once.
@@ -214,14 +224,17 @@ func (m *many) cut(s *span, it *item) ([]byte, bool) {
 	if s.buf == nil {
 		return nil, false
 	}
-	l := m.r.lookup(m.ctx, m.opts)
-	defer l.end()
-	l.cid = it.cid
-	l.mh = appendMultihash(l.mh, it.cid)
-	from := it.pos.Offset - s.off
-	data, err := l.check(s.h, it.pos, s.buf.b[from:it.end()-s.off])
-	if err != nil {
-		return nil, false
+	section := s.buf.b[it.pos.Offset-s.off : it.end()-s.off]
+	data := section[it.pos.Head:]
+	if !isSHA256(multihashIn(it.cid)) || !fits(s.h, it.pos) || !isOf(section, it.pos, it.cid.KeyString(), m.opts.Unchecked) {
+		l := m.r.lookup(m.ctx, m.opts)
+		defer l.end()
+		l.cid = it.cid
+		l.mh = append(l.mh, multihashOf(it.cid)...)
+		var err error
+		if data, err = l.check(s.h, it.pos, section); err != nil {
+			return nil, false
+		}
 	}
 	m.r.count(len(data))
 	return append(make([]byte, 0, len(data)), data...), true

@@ -7,12 +7,12 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// appendMultihash appends the multihash of c to dst: what c.Hash would give,
-// without a copy of its own. It appends nothing if c is undefined.
-func appendMultihash(dst []byte, c cid.Cid) []byte {
+// multihashOf is the multihash of c, as a part of it: what c.Hash would give,
+// without a copy. It is empty if c is undefined.
+func multihashOf(c cid.Cid) string {
 	s := c.KeyString()
 	if len(s) == 34 && s[0] == multihash.SHA2_256 && s[1] == 32 {
-		return append(dst, s...) // version 0 is the multihash
+		return s // version 0 is the multihash
 	}
 	for range 2 { // version and codec
 		for len(s) > 0 && s[0] >= 0x80 {
@@ -20,7 +20,7 @@ func appendMultihash(dst []byte, c cid.Cid) []byte {
 		}
 		s = s[min(1, len(s)):]
 	}
-	return append(dst, s...)
+	return s
 }
 
 func isIdentity(mh multihash.Multihash) bool { return len(mh) > 0 && mh[0] == multihash.IDENTITY }

@@ -15,10 +15,10 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// TestReadsWhileHandlesComeAndGo has 64 goroutines read over 12 shards with
+// TestR12ReadsWhileHandlesComeAndGo has 64 goroutines read over 12 shards with
 // room for two, while handles are removed under them. Every read is right, and
 // no index is asked after it was closed.
-func TestReadsWhileHandlesComeAndGo(t *testing.T) {
+func TestR12ReadsWhileHandlesComeAndGo(t *testing.T) {
 	s := newStore(t, 2)
 	var blocks [][]cartest.Block
 	for i := range 12 {

@@ -20,6 +20,26 @@ const headGuess = 4 << 10
 // read reads the section at pos and returns its data, compared with l.cid. An
 // error that is of these bytes is a [*shard.Fault].
 func (l *lookup) read(h *local.Handle, pos index.Position) ([]byte, error) {
+	data, err := l.readOnce(h, pos)
+	if l.again(h, err) {
+		data, err = l.readOnce(h, pos)
+	}
+	return data, err
+}
+
+// again says whether err is of bytes that were read ahead, and forgets these:
+// they may have been spoilt on their way, and would be wrong each time.
+func (l *lookup) again(h *local.Handle, err error) bool {
+	var fault *shard.Fault
+	if !l.ahead || !errors.As(err, &fault) {
+		return false
+	}
+	l.ahead = false
+	l.r.ahead.distrust(h)
+	return true
+}
+
+func (l *lookup) readOnce(h *local.Handle, pos index.Position) ([]byte, error) {
 	if pos.Size < 0 || pos.Head <= 0 {
 		return l.readUnsized(h, pos)
 	}
@@ -157,6 +177,17 @@ func (l *lookup) badEntry(h *local.Handle, pos index.Position, detail string) *s
 // readFull fills buf from off in the payload. It is within the source, as
 // bounds has seen, so that an end in between is a change.
 func (l *lookup) readFull(h *local.Handle, buf []byte, off int64) error {
+	if h.Local() {
+		return l.readDirect(h, buf, off)
+	}
+	kept, err := l.r.ahead.read(l.ctx, h, buf, off, payloadSize(h), func(p []byte, off int64) error {
+		return l.readDirect(h, p, off)
+	})
+	l.ahead = l.ahead || kept
+	return err
+}
+
+func (l *lookup) readDirect(h *local.Handle, buf []byte, off int64) error {
 	n, err := h.ReadAt(l.ctx, buf, h.Payload().Offset+off)
 	switch {
 	case n == len(buf):

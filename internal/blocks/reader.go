@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	format "github.com/ipfs/go-ipld-format"
@@ -34,6 +35,16 @@ type Config struct {
 	// shard.ErrUnknown. It spares opening a shard that [Options.Only] excludes.
 	// May be nil.
 	Owner func(ctx context.Context, id index.ID) (shard.Key, error)
+
+	// Go runs f in a goroutine beside the caller, with a context that ends when
+	// reading has to end, and reports whether it does. It is called with a lock
+	// held, so it must not run f itself. nil: what is read ahead is read by
+	// those who wait for it.
+	Go func(f func(ctx context.Context)) bool
+
+	// Stall gives up what is read beside callers when no byte of it comes for
+	// so long. 0: it is never given up.
+	Stall time.Duration
 
 	// Read is told of each block that was read and found good. It must not
 	// block. May be nil.
@@ -77,21 +88,32 @@ type Candidate struct {
 // thing that went wrong, which wraps a [*shard.Error], after all other places
 // have been tried in vain; or ctx's, as soon as that ends.
 type Reader struct {
-	cfg *Config
+	*shared
 	one *local.Handle // the only shard, if not nil
 }
 
+// shared is what a reader and those that were made of it have together.
+type shared struct {
+	cfg   Config
+	ahead ahead
+}
+
 // New makes a reader over all shards. Candidates and Open must be set.
-func New(cfg Config) *Reader { return &Reader{cfg: &cfg} }
+func New(cfg Config) *Reader {
+	return &Reader{shared: &shared{cfg: cfg, ahead: ahead{begin: cfg.Go, stall: cfg.Stall, most: hashers()}}}
+}
 
 // Of returns a reader like r over the one shard that h is open for. It pins h
 // for each read; when that cannot be, the read gives what [local.Handle.Err]
 // says, wrapped in a [*shard.Error]. Of the configuration it uses Read, Fault and Lost.
 // It is a value of two words, so that one for each hold costs nothing.
-func (r *Reader) Of(h *local.Handle) Reader { return Reader{cfg: r.cfg, one: h} }
+func (r *Reader) Of(h *local.Handle) Reader { return Reader{shared: r.shared, one: h} }
 
 // Get returns the bytes of c. They are the caller's.
 func (r *Reader) Get(ctx context.Context, c cid.Cid, opts Options) ([]byte, error) {
+	if data, _, ok := r.quickly(ctx, c, &opts, false); ok {
+		return data, nil
+	}
 	l, own, err := r.begin(ctx, c, opts)
 	if err != nil {
 		return nil, err
@@ -109,6 +131,10 @@ func (r *Reader) Get(ctx context.Context, c cid.Cid, opts Options) ([]byte, erro
 // View calls f with the bytes of c, which are f's until it returns and must
 // not be changed, and returns what f returns. The shard is let go before.
 func (r *Reader) View(ctx context.Context, c cid.Cid, opts Options, f func([]byte) error) error {
+	if data, buf, ok := r.quickly(ctx, c, &opts, true); ok {
+		defer buf.free()
+		return f(data)
+	}
 	l, own, err := r.begin(ctx, c, opts)
 	if err != nil {
 		return err
@@ -127,6 +153,12 @@ func (r *Reader) View(ctx context.Context, c cid.Cid, opts Options, f func([]byt
 // Size returns the size of the block of c. It reads no CAR, unless the index
 // stores no sizes; nothing is checked beyond the CID in the section then.
 func (r *Reader) Size(ctx context.Context, c cid.Cid, opts Options) (int64, error) {
+	if p, ok := r.place(ctx, c, &opts, nil); ok {
+		p.h.Unpin()
+		if p.pos.Size >= 0 {
+			return p.pos.Size, nil
+		}
+	}
 	l, own, err := r.begin(ctx, c, opts)
 	if err != nil {
 		return 0, err
@@ -144,6 +176,10 @@ func (r *Reader) Size(ctx context.Context, c cid.Cid, opts Options) (int64, erro
 // Has reports whether a shard's index has c. It reads no CAR. That no shard
 // has it is no error; that one which may have it cannot be asked is.
 func (r *Reader) Has(ctx context.Context, c cid.Cid, opts Options) (bool, error) {
+	if p, ok := r.place(ctx, c, &opts, nil); ok {
+		p.h.Unpin()
+		return true, nil
+	}
 	l, own, err := r.begin(ctx, c, opts)
 	switch {
 	case format.IsNotFound(err):

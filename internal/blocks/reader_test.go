@@ -404,11 +404,11 @@ func TestMultihashOfACIDIsItsHash(t *testing.T) {
 		cids = append(cids, b.CID)
 	}
 	for _, c := range cids {
-		if got := appendMultihash([]byte{}, c); !bytes.Equal(got, c.Hash()) {
+		if got := multihashOf(c); got != string(c.Hash()) {
 			t.Errorf("%v: %x, want %x", c, got, []byte(c.Hash()))
 		}
 	}
-	if got := appendMultihash(nil, cid.Undef); len(got) != 0 {
+	if got := multihashOf(cid.Undef); len(got) != 0 {
 		t.Errorf("%x", got)
 	}
 }

@@ -78,6 +78,9 @@ func readSize(l *lookup, h *local.Handle, c *candidate) bool {
 	return everyPosition(l, h, c, func(l *lookup, h *local.Handle, pos index.Position) bool {
 		if pos.Size < 0 {
 			sec, buf, err := l.readHead(h, pos)
+			if l.again(h, err) {
+				sec, buf, err = l.readHead(h, pos)
+			}
 			if err != nil {
 				l.fail(h, err)
 				return false

@@ -15,10 +15,10 @@ import (
 // TestBadCARs reads every made file of the framing classes in every way. Each
 // must give its Fault within 100 ms and 4 MiB over the size of the file.
 func TestBadCARs(t *testing.T) {
-	files := badFiles()
+	files := cartest.Bads()
 	perClass := make(map[string]int)
 	for _, f := range files {
-		perClass[f.class]++
+		perClass[f.Class]++
 	}
 	for _, class := range []string{
 		"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "B11",
@@ -29,21 +29,21 @@ func TestBadCARs(t *testing.T) {
 		}
 	}
 	for _, f := range files {
-		t.Run(f.class+"/"+f.name, func(t *testing.T) {
+		t.Run(f.Class+"/"+f.Name, func(t *testing.T) {
 			for _, verify := range []bool{false, true} {
-				opt := f.opt
+				opt := under(f.Limits)
 				opt.Verify = verify
-				if verify && f.kind == shard.BadHeader {
+				if verify && f.Kind == shard.BadHeader {
 					continue // there is nothing to hash
 				}
-				for i := range readings(f.data, opt) {
-					checkBounds(t, len(f.data), func() error {
-						how := readings(f.data, opt)[i]
+				for i := range readings(f.Data, opt) {
+					checkBounds(t, len(f.Data), func() error {
+						how := readings(f.Data, opt)[i]
 						_, err := Scan(context.Background(), how.r, how.opt, func(*Section) error { return nil })
-						if f.offset > int64(len(f.data)) {
-							t.Fatalf("offset %d is not in the file", f.offset)
+						if f.Offset > int64(len(f.Data)) {
+							t.Fatalf("offset %d is not in the file", f.Offset)
 						}
-						checkFault(t, how.name, err, f.kind, f.offset)
+						checkFault(t, how.name, err, f.Kind, f.Offset)
 						if !errors.Is(err, shard.ErrCAR) {
 							t.Errorf("%s: %v does not wrap ErrCAR", how.name, err)
 						}
@@ -87,14 +87,11 @@ func checkBounds(t *testing.T, size int, f func() error) {
 // neighbours are emitted as ever.
 func TestFaultyBlocks(t *testing.T) {
 	perClass := make(map[string]int)
-	before, after := goodBlocks[0], goodBlocks[2]
-	for _, f := range faultyFiles() {
-		perClass[f.class]++
-		data := cartest.AppendBlock(bytes.Clone(goodHeader), before)
-		at := int64(len(data))
-		data = cartest.AppendBlock(append(data, f.sections...), after)
+	for _, f := range cartest.Faulties() {
+		perClass[f.Class]++
+		data, at := f.CAR()
 		v2 := cartest.V2(data, cartest.Container{DataPadding: 5})
-		t.Run(f.class+"/"+f.name, func(t *testing.T) {
+		t.Run(f.Class+"/"+f.Name, func(t *testing.T) {
 			for _, verify := range []bool{false, true} {
 				for _, how := range readings(data, Options{Verify: verify}) {
 					checkFaulty(t, how, f, at)
@@ -116,16 +113,16 @@ func TestFaultyBlocks(t *testing.T) {
 	}
 }
 
-func checkFaulty(t *testing.T, how reading, f faultyFile, at int64) {
+func checkFaulty(t *testing.T, how reading, f cartest.Faulty, at int64) {
 	t.Helper()
 	got := collect(how.r, how.opt)
 	if got.err != nil {
 		t.Errorf("%s: %v", how.name, got.err)
 		return
 	}
-	faults, emitted := f.faults, f.emitted
-	if f.verify && !how.opt.Verify {
-		faults, emitted = 0, f.emitted+f.faults
+	faults, emitted := f.Faults, f.Emitted
+	if f.Verify && !how.opt.Verify {
+		faults, emitted = 0, f.Emitted+f.Faults
 	}
 	if got.res.Faults != int64(faults) || len(got.res.Faulty) != min(faults, 16) {
 		t.Fatalf("%s: %d faults, want %d: %v", how.name, got.res.Faults, faults, got.res.Faulty)
@@ -144,13 +141,13 @@ func checkFaulty(t *testing.T, how reading, f faultyFile, at int64) {
 		return
 	}
 	fault := &got.res.Faulty[0]
-	if fault.Kind != f.kind || !errors.Is(fault, shard.ErrBlock) {
-		t.Errorf("%s: %v, want %v", how.name, fault, f.kind)
+	if fault.Kind != f.Kind || !errors.Is(fault, shard.ErrBlock) {
+		t.Errorf("%s: %v, want %v", how.name, fault, f.Kind)
 	}
 	if emitted == 0 && fault.Offset != at {
 		t.Errorf("%s: %v, want offset %d", how.name, fault, at)
 	}
-	if f.kind == shard.BadHash && !fault.CID.Defined() {
+	if f.Kind == shard.BadHash && !fault.CID.Defined() {
 		t.Errorf("%s: %v does not name its block", how.name, fault)
 	}
 }

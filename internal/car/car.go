@@ -39,10 +39,19 @@ type Options struct {
 	// Verify hashes every body and compares it with its CID.
 	Verify bool
 
+	// Hashers is how many goroutines hash bodies beside the one that reads, if
+	// Verify is set and the CAR is not small. Each takes some 2 MiB. 0: none does.
+	// What is emitted and found is the same.
+	Hashers int
+
 	// Hop passes over bodies without reading them, however short, if r can be
 	// read at random: it reads the heads, a few KiB at a time. Verify reads
 	// them all the same.
 	Hop bool
+
+	// Far says that each read of r is a request, which takes as long as many KiB
+	// do: a body is then jumped over from 64 KiB on, and below it is read.
+	Far bool
 
 	// Size is that of the source in bytes, if it is known: at most 0 if not.
 	// A source that ends earlier or goes on longer is reported as such as far

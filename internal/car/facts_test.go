@@ -20,8 +20,7 @@ const realCARs = "../../../shared/cars"
 func TestFacts(t *testing.T) {
 	list, err := os.Open(filepath.Join(realCARs, "facts.tsv"))
 	if errors.Is(err, os.ErrNotExist) {
-		t.Log("no real CARs here: the tests with generated ones have to do")
-		return
+		t.Skip("no folder of real CARs beside the project: the tests with generated ones have to do")
 	}
 	if err != nil {
 		t.Fatal(err)

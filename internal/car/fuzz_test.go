@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dagstore/dagstore/internal/car/cartest"
@@ -21,11 +22,11 @@ func FuzzScan(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	for _, bad := range badFiles() {
-		add(bad.data)
+	for _, bad := range cartest.Bads() {
+		add(bad.Data)
 	}
-	for _, bad := range faultyFiles() {
-		add(join(goodHeader, bad.sections, goodV1[len(goodHeader):]))
+	for _, bad := range cartest.Faulties() {
+		add(slices.Concat(goodHeader, bad.Sections, goodV1[len(goodHeader):]))
 	}
 	add(goodV1)
 	add(cartest.V2(goodV1, cartest.Container{DataPadding: 3, IndexPadding: 2, Index: []byte{0x81, 0x08}}))
@@ -47,8 +48,8 @@ func FuzzScan(f *testing.F) {
 
 // FuzzParseSection: a head is found as a scan finds it, whatever the bytes are.
 func FuzzParseSection(f *testing.F) {
-	for _, bad := range faultyFiles() {
-		f.Add(bad.sections)
+	for _, bad := range cartest.Faulties() {
+		f.Add(bad.Sections)
 	}
 	f.Add(cartest.AppendBlock(nil, goodBlocks[0]))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -75,7 +76,7 @@ func FuzzParseSection(f *testing.F) {
 func asScanned(t *testing.T, data []byte, s Section, err error) {
 	t.Helper()
 	at := int64(len(goodHeader))
-	got := collect(bytes.NewReader(join(goodHeader, data)), Options{})
+	got := collect(bytes.NewReader(slices.Concat(goodHeader, data)), Options{})
 	if len(got.sections) > 0 && got.sections[0].Offset == at {
 		want := got.sections[0]
 		if err != nil || want.Head != s.Head || want.Size != s.Size || want.Code != s.Code || !bytes.Equal(want.CID, s.CID) {

@@ -166,10 +166,7 @@ func (h *hashes) start(code uint64, size int) hash.Hash {
 	key := hashKey{code, size}
 	w := h.made[key]
 	if w == nil {
-		var err error
-		if code == multihash.SHA2_256 {
-			w = sha256.New()
-		} else if w, err = mhcore.GetVariableHasher(code, size); err != nil || w.Size() != size {
+		if w = newHash(code, size); w == nil {
 			return nil
 		}
 		if h.made == nil {
@@ -178,6 +175,18 @@ func (h *hashes) start(code uint64, size int) hash.Hash {
 		h.made[key] = w
 	}
 	w.Reset()
+	return w
+}
+
+// newHash is start for a hash function of one use.
+func newHash(code uint64, size int) hash.Hash {
+	if code == multihash.SHA2_256 {
+		return sha256.New()
+	}
+	w, err := mhcore.GetVariableHasher(code, size)
+	if err != nil || w.Size() != size {
+		return nil
+	}
 	return w
 }
 

@@ -26,7 +26,11 @@ func readings(data []byte, opt Options) []reading {
 	sized.Size, unsized.Size = int64(len(data)), -1
 	hop.Size, hop.Hop = int64(len(data)), true
 	stream := func() io.Reader { return struct{ io.Reader }{bytes.NewReader(data)} }
+	beside := unsized // of unknown size, so that it is not taken for small
+	beside.Hashers = 2
 	return []reading{
+		{"file, hashed beside", bytes.NewReader(data), beside},
+		{"stream by halves, hashed beside", iotest.HalfReader(stream()), beside},
 		{"file", bytes.NewReader(data), sized},
 		{"file of unknown size", bytes.NewReader(data), unsized},
 		{"file, by hops", bytes.NewReader(data), hop},

@@ -38,12 +38,12 @@ func TestGoCARAgrees(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, f := range badFiles() {
-		if len(f.data) > 1<<20 {
+	for _, f := range cartest.Bads() {
+		if len(f.Data) > 1<<20 {
 			continue
 		}
-		if err := compare(f.data); err != nil {
-			t.Errorf("%s, %s: %v", f.class, f.name, err)
+		if err := compare(f.Data); err != nil {
+			t.Errorf("%s, %s: %v", f.Class, f.Name, err)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type scanner struct {
 	base int64 // where the payload begins and ends in the source;
 	end  int64 // -1: where the source ends, which is not known
 
+	pipe   *pipeline // nil: bodies are hashed as they are read, if at all
 	hashes hashes
 	sec    Section       // what is emitted
 	id     [MaxHead]byte // a CID whose place in the buffer is needed for the body
@@ -39,12 +40,30 @@ func (s *scanner) scan() error {
 	if s.end >= 0 {
 		s.end += s.base
 	}
-	for more := true; more; {
-		if more, err = s.section(); err != nil {
-			return err
-		}
+	if s.opt.Verify && s.opt.Hashers > 0 && len(s.src.buf) == bufferSize {
+		s.pipe = newPipeline(s, s.opt.Hashers)
+		defer s.pipe.stop()
+	}
+	if err := s.sections(); err != nil {
+		return err
 	}
 	return s.tail()
+}
+
+// sections reads all sections.
+func (s *scanner) sections() (err error) {
+	for more := true; more && err == nil; {
+		if s.pipe != nil {
+			err = s.pipe.relieve()
+		}
+		if err == nil {
+			more, err = s.section()
+		}
+	}
+	if s.pipe != nil {
+		return s.pipe.finish(err)
+	}
+	return err
 }
 
 // window returns what is buffered of the payload: [MaxHead] bytes or more,
@@ -95,7 +114,7 @@ func (s *scanner) section() (more bool, err error) {
 	}
 	s.res.Bytes += int64(size) - int64(p.len)
 	if problem := s.hashes.digestProblem(p.code, p.len-p.digest); problem != hashGood {
-		if len(s.res.Faulty) < maxFaulty {
+		if s.listed() < maxFaulty {
 			detail = problem.detail(p.code, p.len-p.digest)
 		}
 		s.faulty(shard.BadCID, id[:min(p.len, len(id))], detail)
@@ -105,7 +124,10 @@ func (s *scanner) section() (more bool, err error) {
 		return false, s.bad(cutAfter(int64(len(id)), int64(size)))
 	}
 	s.sec = makeSection(s.src.off-s.base, n, id[:p.len], int64(size), p)
-	if s.opt.Verify {
+	switch {
+	case s.pipe != nil:
+		return true, s.pipe.section(b, int64(n), int64(size))
+	case s.opt.Verify:
 		return true, s.verify(b, int64(n), int64(size))
 	}
 	if err := s.give(); err != nil {
@@ -203,8 +225,25 @@ func (s *scanner) skip(varint, size int64) error {
 	return err
 }
 
+// listed is how many faults are listed already, or surely will be.
+func (s *scanner) listed() int {
+	if s.pipe != nil {
+		return s.pipe.faulty
+	}
+	return len(s.res.Faulty)
+}
+
+// faulty is for a section whose fault shows before its body is read.
 func (s *scanner) faulty(kind shard.FaultKind, id []byte, detail string) {
-	s.faultyAt(s.src.off, kind, id, detail)
+	if s.pipe == nil {
+		s.faultyAt(s.src.off, kind, id, detail)
+		return
+	}
+	var f *shard.Fault
+	if s.listed() < maxFaulty {
+		f = &shard.Fault{Kind: kind, Offset: s.src.off, CID: toCID(id), Detail: detail}
+	}
+	s.pipe.fault(f)
 }
 
 // faultyAt counts a section that is not emitted, and lists it if there is room.

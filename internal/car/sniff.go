@@ -12,7 +12,7 @@ const sniffLen = 512
 // magics are what other files begin with.
 var magics = [...]struct{ magic, what string }{
 	{"\x1f\x8b", "gzip data: decompress it first"},
-	{"\x28\xb5\x2f\xfd", "zstd data: decompress it first"},
+	{"\x28\xb5\x2f\xfd", "zstd data: decompress it first, or name it by a zstd+ URL"},
 	{"\xfd7zXZ\x00", "xz data: decompress it first"},
 	{"BZh", "bzip2 data: decompress it first"},
 	{"\x04\x22\x4d\x18", "lz4 data: decompress it first"},

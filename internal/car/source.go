@@ -17,6 +17,7 @@ const (
 	// A body of which at least this much is not in the buffer is jumped over
 	// where the source allows it. Below, reading on is as cheap as a seek.
 	jumpMin = 128 << 10
+	jumpFar = 64 << 10 // where to hop costs a request
 
 	// The first read and the one after a jump are short, because another jump
 	// may follow; each further one is four times as long.
@@ -38,15 +39,18 @@ type source struct {
 	off    int64 // of buf[lo], from the beginning
 	read   int   // how much to ask for next, if no more is needed
 	hop    bool  // no reads ahead: what follows is not wanted
+	jump   int64 // what is jumped over from so many bytes on
 	eof    bool  // nothing follows buf[hi-1]
 	err    error // sticky
+
+	pipe *pipeline // nil, or what still needs what was buffered
 
 	progress func(int64)
 	reported int64
 }
 
 func newSource(ctx context.Context, r io.Reader, opt Options, buffer int) *source {
-	s := &source{ctx: ctx, r: r, size: opt.Size, progress: opt.Progress, read: buffer}
+	s := &source{ctx: ctx, r: r, size: opt.Size, progress: opt.Progress, read: buffer, jump: jumpMin}
 	if opt.Size <= 0 {
 		s.size = -1
 	} else if opt.Size < int64(buffer) {
@@ -60,7 +64,16 @@ func newSource(ctx context.Context, r io.Reader, opt Options, buffer int) *sourc
 	if seeker, ok := r.(io.Seeker); ok {
 		if at, ok := r.(io.ReaderAt); ok {
 			if base, err := seeker.Seek(0, io.SeekCurrent); err == nil {
-				s.at, s.base, s.read, s.hop = at, base, firstRead, opt.Hop
+				s.at, s.base = at, base
+				if !opt.Verify { // nothing is jumped over
+					s.read, s.hop = firstRead, opt.Hop && !opt.Far
+				}
+				switch {
+				case s.hop:
+					s.jump = 2
+				case opt.Hop:
+					s.jump = jumpFar
+				}
 			}
 		}
 	}
@@ -100,12 +113,12 @@ func (s *source) skip(n int64) error {
 	if n > math.MaxInt64-s.base-s.off {
 		return errCut // no source is as long as that
 	}
-	if s.at != nil && (n >= jumpMin || s.hop && n > 1) && !s.eof {
+	if s.at != nil && n >= s.jump && !s.eof {
 		// All but the last byte: that it can be read shows that the others
 		// are there, which the success of a seek does not.
 		s.off += n - 1
 		n = 1
-		s.lo, s.hi, s.read = 0, 0, firstRead
+		s.lo, s.read = s.hi, firstRead
 	}
 	for n > 0 {
 		b, err := s.peek(1)
@@ -135,12 +148,14 @@ func (s *source) fill(n int) error {
 		s.err = err
 		return err
 	}
-	s.hi = copy(s.buf, s.buf[s.lo:s.hi])
-	s.lo = 0
 	s.report(false)
-
-	for stuck := 0; s.hi < n && !s.eof; {
-		got, err := s.readSome(s.buf[s.hi:min(max(n, s.hi+s.read), len(s.buf))])
+	if err := s.makeRoom(n); err != nil {
+		s.err = err
+		return err
+	}
+	want := s.lo + n
+	for stuck := 0; s.hi < want && !s.eof; {
+		got, err := s.readSome(s.buf[s.hi:min(max(want, s.hi+s.read), len(s.buf))])
 		s.hi += got
 		switch {
 		case err == io.EOF: //nolint:errorlint // a Reader ends with io.EOF itself; one that is wrapped is a failure
@@ -163,9 +178,37 @@ func (s *source) fill(n int) error {
 	return nil
 }
 
+// makeRoom makes room for n bytes, those that are buffered included.
+func (s *source) makeRoom(n int) error {
+	if s.pipe != nil && s.pipe.holds() {
+		if len(s.buf)-s.hi >= max(n-(s.hi-s.lo), turnMin) {
+			return nil
+		}
+		return s.turn()
+	}
+	s.moveTo(s.buf)
+	return nil
+}
+
+// turn goes on in another buffer, so that this one stays as it is.
+func (s *source) turn() error {
+	buf, err := s.pipe.turn()
+	if err != nil {
+		return err
+	}
+	s.moveTo(buf)
+	return nil
+}
+
+// moveTo has what is buffered at the beginning of buf.
+func (s *source) moveTo(buf []byte) {
+	s.hi = copy(buf, s.buf[s.lo:s.hi])
+	s.lo, s.buf = 0, buf
+}
+
 // readSome reads once, no further than the size of the source.
 func (s *source) readSome(p []byte) (n int, err error) {
-	pos := s.off + int64(s.hi)
+	pos := s.off + int64(s.hi-s.lo)
 	if s.size >= 0 {
 		left := s.size - pos
 		if left <= 0 {
@@ -196,7 +239,7 @@ func (s *source) short(pos int64, n int) error {
 // failed says that and where r failed. A source that knows better than "cannot
 // be read" what is wrong with it is believed.
 func (s *source) failed(err error) error {
-	pos := s.off + int64(s.hi)
+	pos := s.off + int64(s.hi-s.lo)
 	for _, known := range []error{
 		context.Canceled, context.DeadlineExceeded,
 		shard.ErrSource, shard.ErrStalled, shard.ErrChanged, shard.ErrDenied, shard.ErrQuota,

@@ -119,6 +119,7 @@ func (s *stage) all(b *Batch) error {
 		}
 	}
 	return errors.Join(
+		s.manifests(b),
 		s.ids(spacePending, b.AddPending, b.DelPending),
 		s.ids(spaceDead, b.AddDead, b.DelDead),
 	)
@@ -158,7 +159,7 @@ func (s *stage) put(p *Put) error {
 			s.seq++
 		}
 	}
-	if err := s.follow(r.Key, old, head{seq: seq, index: r.Index.ID}); err != nil {
+	if err := s.follow(r.Key, old, head{seq: seq, index: r.Index.ID, kept: r.Kept.ID, piece: pieceSubject(r.Key, r.Piece)}); err != nil {
 		return err
 	}
 	value, err := appendRecord(s.e.value[:0], r, seq)
@@ -217,9 +218,11 @@ func (e *Embedded) head(shardKey shard.Key, key []byte) (head, error) {
 	return h, errors.Join(err, closer.Close())
 }
 
-// follow keeps the queue and the owners in step with the record of key.
+// follow keeps the queue, the owners, the copies and the pieces in step with
+// the record of key.
 func (s *stage) follow(key shard.Key, old, new head) error {
-	var errs [4]error
+	var errs [7]error
+	errs[6] = s.followPiece(key, old.piece, new.piece)
 	if old.seq != new.seq && old.seq != 0 {
 		errs[0] = s.batch.Delete(key64(spaceQueue, old.seq), nil)
 	}
@@ -232,13 +235,20 @@ func (s *stage) follow(key shard.Key, old, new head) error {
 	if old.index != new.index && new.index != 0 {
 		errs[3] = s.batch.Set(key32(spaceOwner, uint32(new.index)), []byte(key), nil)
 	}
+	if old.kept != new.kept && old.kept != 0 {
+		errs[4] = s.batch.Delete(key32(spaceKept, old.kept), nil)
+	}
+	if old.kept != new.kept && new.kept != 0 {
+		errs[5] = s.batch.Set(key32(spaceKept, new.kept), []byte(key), nil)
+	}
 	return errors.Join(errs[:]...)
 }
 
-// sweep takes a shard out of the queue and the owners when its record does not
-// tell where it is in them. It reads both whole, which is rare and allowed.
+// sweep takes a shard out of the queue, the owners, the copies and the pieces
+// when its record does not tell where it is in them. It reads all of them
+// whole, which is rare and allowed.
 func (s *stage) sweep(key shard.Key) error {
-	for _, space := range []byte{spaceQueue, spaceOwner} {
+	for _, space := range []byte{spaceQueue, spaceOwner, spaceKept, spacePiece} {
 		if err := s.sweepSpace(space, key); err != nil {
 			return fmt.Errorf("catalog: replace shard %q: %w", string(key), err)
 		}

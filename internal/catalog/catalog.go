@@ -5,6 +5,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -31,12 +33,20 @@ type Catalog interface {
 	// Owners yields, rising, the ids for which Owner names a shard.
 	Owners(ctx context.Context) iter.Seq2[index.ID, error]
 
+	// CopyOf returns the shard whose copy has the number. The error wraps
+	// [ErrNotFound] if none has.
+	CopyOf(ctx context.Context, id uint32) (shard.Key, error)
+
+	// Copies yields, by rising number, the copies for which CopyOf names a
+	// shard.
+	Copies(ctx context.Context) iter.Seq2[Copied, error]
+
 	// Apply makes all of a batch durable, or nothing. It returns a
 	// [*ConflictError] or one that wraps [ErrInvalid] if the batch does not
 	// fit: then nothing has changed and the catalogue goes on. If the disk
 	// failed the error wraps [ErrBroken]; see there. ctx governs the waiting
 	// for earlier batches; once begun, a batch is not given up. Neither the
-	// batch nor its records may be changed until Apply returns, and the
+	// batch nor what is in it may be changed until Apply returns, and the
 	// records never after that.
 	Apply(ctx context.Context, b *Batch) error
 
@@ -50,6 +60,12 @@ type Catalog interface {
 	// Numbers are good until the catalogue is closed.
 	Intents(ctx context.Context, after uint64) iter.Seq2[Queued, error]
 
+	// Pieces yields, by rising key, the shards whose piece, as they claim it or
+	// as their key is one, is that of the piece CID c: it has the same root,
+	// whatever the form of either says of its length. Of any other CID it
+	// yields those that claim just that multihash.
+	Pieces(ctx context.Context, c cid.Cid) iter.Seq2[shard.Key, error]
+
 	// Pending yields, rising, the ids that the inverted index does not hold
 	// durably.
 	Pending(ctx context.Context) iter.Seq2[index.ID, error]
@@ -59,6 +75,16 @@ type Catalog interface {
 
 	// Layers returns the layers of the inverted index by rising number.
 	Layers(ctx context.Context) ([]Layer, error)
+
+	// Manifest returns a manifest, which is shared and must not be changed. The
+	// error wraps [ErrNotFound] if there is none of that name and is a
+	// [*DamagedManifestError] if there is one that cannot be understood.
+	Manifest(ctx context.Context, name ManifestName) (*Manifest, error)
+
+	// Manifests yields the manifests of a shard by rising name, or with the key
+	// "" those of all shards, of each together. A damaged one is yielded as a
+	// [*DamagedManifestError], and the iteration goes on.
+	Manifests(ctx context.Context, key shard.Key) iter.Seq2[*Manifest, error]
 
 	// Reserve returns the first of n numbers that are now its caller's. Index
 	// ids and layers take theirs from this one counter. No number is given
@@ -92,6 +118,12 @@ type Queued struct {
 	Key shard.Key
 }
 
+// Copied is a shard of which there is a copy.
+type Copied struct {
+	ID  uint32
+	Key shard.Key
+}
+
 // A Layer is what is remembered of one layer of the inverted index. It has the
 // fields of the layer in package layers, so that one converts to the other.
 type Layer struct {
@@ -113,6 +145,19 @@ type Batch struct {
 	AddDead, DelDead       []index.ID
 	AddLayers              []Layer
 	DelLayers              []uint32
+
+	// PutManifests store manifests in place of those of the same name. The
+	// record of the shard must have the index that the manifest was made for,
+	// else there is a [*ConflictError]; it may not be in this batch, too.
+	PutManifests []*Manifest
+	DelManifests []ManifestName
+
+	// DropManifests are shards that lose all their manifests; those whose
+	// records are deleted do so anyway.
+	DropManifests []shard.Key
+
+	// Freed is set by Apply: the files of manifests that this batch has removed.
+	Freed []uint32
 }
 
 // AnyRevision as the expected revision means that whatever is there goes, be
@@ -136,5 +181,6 @@ func (b *Batch) empty() bool {
 	return len(b.Puts) == 0 && len(b.Deletes) == 0 &&
 		len(b.AddPending) == 0 && len(b.DelPending) == 0 &&
 		len(b.AddDead) == 0 && len(b.DelDead) == 0 &&
-		len(b.AddLayers) == 0 && len(b.DelLayers) == 0
+		len(b.AddLayers) == 0 && len(b.DelLayers) == 0 &&
+		len(b.PutManifests) == 0 && len(b.DelManifests) == 0 && len(b.DropManifests) == 0
 }

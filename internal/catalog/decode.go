@@ -33,13 +33,46 @@ func decodeHead(key shard.Key, value []byte) (head, error) {
 	if err != nil {
 		return head{}, &DamagedError{Key: key, Err: err}
 	}
+	kept, err := keptOf(body)
+	if err != nil {
+		return head{}, &DamagedError{Key: key, Err: err}
+	}
+	piece, err := pieceOf(key, body)
+	if err != nil {
+		return head{}, &DamagedError{Key: key, Err: err}
+	}
 	return head{
+		kept:     kept,
+		piece:    piece,
 		revision: binary.LittleEndian.Uint64(body[offRevision:]),
 		intent:   Intent(body[offIntent]),
 		seq:      binary.LittleEndian.Uint64(body[offSeq:]),
 		index:    index.ID(binary.LittleEndian.Uint32(body[offIndex:])),
 	}, nil
 }
+
+// keptOf returns the number of the copy that a record names.
+func keptOf(body []byte) (uint32, error) {
+	if body[offFlags]&flagKept == 0 {
+		return 0, nil
+	}
+	d := decoder{rest: body[headSize:]}
+	for len(d.rest) > 0 {
+		tag := d.byte()
+		field := decoder{rest: d.bytes()}
+		if d.err != nil {
+			return 0, d.err
+		}
+		if tag == tagKept {
+			n := field.uint32()
+			return n, field.err
+		}
+	}
+	return 0, errNoKept
+}
+
+// errNoKept is of a record whose flags promise a copy.
+var errNoKept = errors.New("its flags and its copy disagree")
 
 // decodeRecord reads the value of key. It keeps nothing of value. All that is
 // wrong with it is a [*DamagedError].
@@ -79,6 +112,12 @@ func parseRecord(key shard.Key, value []byte) (*Record, error) {
 	}
 	if (r.Indexer != "") != (flags&flagIndexer != 0) {
 		return nil, fmt.Errorf("its flags and its indexer %q disagree", r.Indexer)
+	}
+	if (r.Index.Data != nil) != (flags&flagInline != 0) {
+		return nil, fmt.Errorf("its flags and its index of %d bytes disagree", len(r.Index.Data))
+	}
+	if (r.Kept.ID != 0) != (flags&flagKept != 0) {
+		return nil, errNoKept
 	}
 	// Whatever is read may be written again.
 	if err := r.validate(); err != nil {
@@ -162,6 +201,18 @@ func (d *decoder) into(r *Record, tag byte) {
 		r.Policy = Policy(d.byte())
 	case tagCopy:
 		r.Copy = d.all()
+	case tagInline:
+		r.Index.Data = d.clone()
+	case tagIndexURL:
+		r.IndexURL = d.all()
+	case tagClaim:
+		r.Claim = Claim(d.byte())
+	case tagServe:
+		r.Serve = shard.Mode(d.byte())
+	case tagKept:
+		r.Kept = Kept{ID: d.uint32(), Size: d.varint(), At: d.time()}
+	case tagPieceAt:
+		r.PieceAt = d.time()
 	}
 }
 

@@ -86,6 +86,13 @@ func (d *decoder) all() string {
 	return s
 }
 
+// clone takes what is left, as a copy.
+func (d *decoder) clone() []byte {
+	b := append([]byte{}, d.rest...)
+	d.rest = nil
+	return b
+}
+
 func (d *decoder) cid() cid.Cid {
 	c, err := castCID(d.bytes())
 	if err != nil {

@@ -44,6 +44,7 @@ type Embedded struct {
 	wedged bool                // Pebble panicked while committing and cannot be closed
 	staged map[string]struct{} // keys of the batch at hand
 	value  []byte              // scratch
+	listed bool                // there may be manifests
 
 	memory    uint64        // bytes of tables in memory above which commits wait
 	rotations atomic.Int64  // of the log

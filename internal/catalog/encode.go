@@ -37,8 +37,10 @@ const (
 	flagDiscard
 	flagTrailing
 	flagIndexer // there is a field tagIndexer, and who does not know it cannot index the shard
+	flagInline  // there is a field tagInline, and who does not know it looks for a file
+	flagKept    // there is a field tagKept, and who does not know it would leave the copy behind
 
-	knownFlags = flagVerify | flagPin | flagDiscard | flagTrailing | flagIndexer
+	knownFlags = flagVerify | flagPin | flagDiscard | flagTrailing | flagIndexer | flagInline | flagKept
 )
 
 // Tags are never used for anything else again.
@@ -60,8 +62,14 @@ const (
 	tagIndexer
 	tagPolicy
 	tagCopy
+	tagInline
+	tagIndexURL
+	tagClaim
+	tagServe
+	tagKept
+	tagPieceAt
 
-	lastTag = tagCopy
+	lastTag = tagPieceAt
 )
 
 // castagnoli is the table of the checksum; hash/crc32 makes it once and has
@@ -86,6 +94,8 @@ type head struct {
 	intent   Intent
 	seq      uint64 // of the intent; 0 if there is none
 	index    index.ID
+	kept     uint32 // the copy; 0 if there is none
+	piece    string // what its piece is found by; "" if it claims none
 }
 
 // appendRecord appends the value of r to dst. seq is the number of its intent.
@@ -105,6 +115,25 @@ func appendRecord(dst []byte, r *Record, seq uint64) ([]byte, error) {
 		dst = append(dst, tagPolicy, 1, byte(r.Policy))
 	}
 	dst = appendText(dst, tagCopy, r.Copy)
+	if r.Index.Data != nil {
+		dst = binary.AppendUvarint(append(dst, tagInline), uint64(len(r.Index.Data)))
+		dst = append(dst, r.Index.Data...)
+	}
+	dst = appendText(dst, tagIndexURL, r.IndexURL)
+	if r.Claim != NoClaim {
+		dst = append(dst, tagClaim, 1, byte(r.Claim))
+	}
+	if r.Serve != shard.Auto {
+		dst = append(dst, tagServe, 1, byte(r.Serve))
+	}
+	if r.Kept.ID != 0 {
+		dst = appendField(dst, tagKept, func(b []byte) []byte {
+			b = binary.LittleEndian.AppendUint32(b, r.Kept.ID)
+			b = binary.AppendVarint(b, r.Kept.Size)
+			return appendTime(b, r.Kept.At)
+		})
+	}
+	dst = appendPieceTime(dst, r)
 	dst = append(dst, r.unknown...)
 	dst = binary.LittleEndian.AppendUint32(dst, checksum(r.Key, dst[start:]))
 	if n := len(dst) - start; n > MaxRecord {
@@ -119,7 +148,10 @@ func appendHead(dst []byte, r *Record, seq uint64) []byte {
 	for _, f := range [...]struct {
 		on  bool
 		bit byte
-	}{{r.Verify, flagVerify}, {r.Pin, flagPin}, {r.Discard, flagDiscard}, {r.Trailing, flagTrailing}, {r.Indexer != "", flagIndexer}} {
+	}{
+		{r.Verify, flagVerify}, {r.Pin, flagPin}, {r.Discard, flagDiscard}, {r.Trailing, flagTrailing},
+		{r.Indexer != "", flagIndexer}, {r.Index.Data != nil, flagInline}, {r.Kept.ID != 0, flagKept},
+	} {
 		if f.on {
 			flags |= f.bit
 		}

@@ -33,6 +33,7 @@ var sentinels = [...]error{
 	shard.ErrDestroyed,
 	context.Canceled,
 	context.DeadlineExceeded,
+	shard.ErrLastCopy,
 }
 
 // A kept error is what a restart leaves of one: its text, the sentinels that

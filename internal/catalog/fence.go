@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -42,6 +43,9 @@ type fence struct {
 	err     error            // of the write that failed
 	broken  chan struct{}    // closed with err
 	closing chan struct{}    // closed when nobody should be held up any more
+
+	turn  chan struct{}         // held by who makes a checkpoint
+	aside atomic.Pointer[aside] // where; nil if nobody does
 }
 
 func newFence(fsys vfs.FS) *fence {
@@ -50,6 +54,7 @@ func newFence(fsys vfs.FS) *fence {
 		shadow:  pebblevfs.NewMem(),
 		broken:  make(chan struct{}),
 		closing: make(chan struct{}),
+		turn:    make(chan struct{}, 1),
 	}
 }
 
@@ -109,6 +114,9 @@ func (f *fence) verdict(name string) error {
 
 // write does one operation that writes, or does not.
 func (f *fence) write(name string, op func() error) error {
+	if a := f.outside(name); a != nil {
+		return a.write(op)
+	}
 	if _, broken := f.state(); broken {
 		return f.verdict(name)
 	}
@@ -122,6 +130,9 @@ func (f *fence) write(name string, op func() error) error {
 
 // open does an operation that opens a file for writing.
 func (f *fence) open(name string, c pebblevfs.DiskWriteCategory, op func() (vfs.File, error)) (vfs.File, error) {
+	if a := f.outside(name); a != nil {
+		return a.open(op)
+	}
 	file := vfs.File(nil)
 	err := f.write(name, func() (err error) {
 		file, err = op()
@@ -228,7 +239,11 @@ func (f *fence) List(dir string) ([]string, error) {
 
 // Link gives a file a second name.
 func (f *fence) Link(oldname, newname string) error {
-	return f.write(newname, func() error { return f.FS.Link(oldname, newname) })
+	op := func() error { return f.FS.Link(oldname, newname) }
+	if a := f.outside(newname); a != nil {
+		return a.link(op)
+	}
+	return f.write(newname, op)
 }
 
 // Rename gives a file another name.
@@ -244,7 +259,7 @@ func (f *fence) MkdirAll(dir string, perm os.FileMode) error {
 // Remove removes a file. That it cannot be removed hurts nothing, and Pebble
 // may hear it; but nothing is removed behind a broken fence.
 func (f *fence) Remove(name string) error {
-	if _, broken := f.state(); broken {
+	if _, broken := f.state(); broken && f.outside(name) == nil {
 		return nil
 	}
 	return f.FS.Remove(name)
@@ -252,7 +267,7 @@ func (f *fence) Remove(name string) error {
 
 // RemoveAll removes a folder; see Remove.
 func (f *fence) RemoveAll(name string) error {
-	if _, broken := f.state(); broken {
+	if _, broken := f.state(); broken && f.outside(name) == nil {
 		return nil
 	}
 	return f.FS.RemoveAll(name)

@@ -13,12 +13,16 @@ import (
 const (
 	spaceCounter = 'c' // the next number that Reserve gives out
 	spaceDead    = 'd' // index id
+	spaceKept    = 'k' // number of a copy → key of the shard whose copy it is
 	spaceLayer   = 'l' // number of a layer
 	spaceMeta    = 'm'
-	spacePending = 'p' // index id
-	spaceQueue   = 'q' // number of an intent → key of its shard
-	spaceRecord  = 'r' // key of a shard → record
-	spaceOwner   = 'x' // index id → key of the shard whose current index it is
+	// Length of the key of a shard, that, name → manifest.
+	spaceManifest = 'n'
+	spacePending  = 'p' // index id
+	spaceQueue    = 'q' // number of an intent → key of its shard
+	spaceRecord   = 'r' // key of a shard → record
+	spacePiece    = 's' // length and bytes of what a piece is found by, key of a shard → that key
+	spaceOwner    = 'x' // index id → key of the shard whose current index it is
 )
 
 func recordKey(key shard.Key) []byte {
@@ -43,6 +47,11 @@ func parse32(key []byte) (uint32, error) {
 func parseID(key, _ []byte) (index.ID, error) {
 	n, err := parse32(key)
 	return index.ID(n), err
+}
+
+func parseCopied(key, value []byte) (Copied, error) {
+	n, err := parse32(key)
+	return Copied{ID: n, Key: shard.Key(value)}, err
 }
 
 func parseQueued(key, value []byte) (Queued, error) {

@@ -221,6 +221,12 @@ func (e *Embedded) load() error {
 	if err := errors.Join(err, closer.Close()); err != nil {
 		return err
 	}
+	if e.listed, err = e.anyManifest(); err != nil {
+		return err
+	}
+	if err := e.loadPieces(); err != nil {
+		return err
+	}
 	return e.loadSeq()
 }
 
@@ -265,7 +271,9 @@ func (e *Embedded) create() error {
 		return err
 	}
 	batch := e.db.NewBatch()
+	mark, known := piecesKnown()
 	if err := errors.Join(
+		batch.Set(mark, known, nil),
 		batch.Set([]byte{spaceMeta}, appendMeta(nil, m), nil),
 		batch.Set([]byte{spaceCounter}, appendCounter(nil, 1), nil),
 	); err != nil {

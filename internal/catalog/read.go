@@ -95,6 +95,23 @@ func (e *Embedded) Owners(ctx context.Context) iter.Seq2[index.ID, error] {
 	return scan(ctx, e, []byte{spaceOwner}, after([]byte{spaceOwner}), parseID)
 }
 
+// CopyOf implements [Catalog].
+func (e *Embedded) CopyOf(ctx context.Context, id uint32) (key shard.Key, err error) {
+	err = e.read(ctx, key32(spaceKept, id), func(value []byte) error {
+		key = shard.Key(value)
+		return nil
+	})
+	if err != nil {
+		return "", describe(err, "shard of copy %08x", id)
+	}
+	return key, nil
+}
+
+// Copies implements [Catalog].
+func (e *Embedded) Copies(ctx context.Context) iter.Seq2[Copied, error] {
+	return scan(ctx, e, []byte{spaceKept}, after([]byte{spaceKept}), parseCopied)
+}
+
 // Pending implements [Catalog].
 func (e *Embedded) Pending(ctx context.Context) iter.Seq2[index.ID, error] {
 	return scan(ctx, e, []byte{spacePending}, after([]byte{spacePending}), parseID)
@@ -150,7 +167,8 @@ func scan[T any](
 
 func isDamagedRecord(err error) bool {
 	var damaged *DamagedError
-	return errors.As(err, &damaged)
+	var manifest *DamagedManifestError
+	return errors.As(err, &damaged) || errors.As(err, &manifest)
 }
 
 // readPage appends to page at most size items from lower on. next is where the

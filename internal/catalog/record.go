@@ -56,10 +56,28 @@ func (i Intent) String() string {
 type Policy uint8
 
 const (
-	PolicyAuto Policy = iota // as is cheapest
-	PolicyScan               // from end to end
-	PolicyHop                // the heads of sections only
+	PolicyAuto   Policy = iota // as is cheapest
+	PolicyScan                 // from end to end
+	PolicyHop                  // the heads of sections only
+	PolicyCheck                // and an index that came with the CAR is held against them
+	PolicySample               // not at all, if a sample of such an index proves right
+	PolicyAdopt                // not at all, if there is such an index
 )
+
+// A Claim is how far an index is one that came with its CAR. The numbers are
+// part of the format.
+type Claim uint8
+
+const (
+	NoClaim      Claim = iota // it was made from the CAR
+	ClaimAdopted              // nothing of it was held against the CAR; to be confirmed
+	ClaimSampled              // some entries were
+	ClaimRefuted              // made from the CAR, since the one that came with it is wrong
+)
+
+// Open reports whether the index is one that came with the CAR, and not every
+// entry of it has been held against that.
+func (c Claim) Open() bool { return c == ClaimAdopted || c == ClaimSampled }
 
 // A Record is what is remembered of one shard. Once it was handed to a
 // catalogue or came from one it is shared and never changed: copy it, change
@@ -77,11 +95,17 @@ type Record struct {
 	Discard bool
 	Copy    string // path of a local copy that is not ours: read in place of the source while it is there
 	Policy  Policy
-	Indexer string  // the name of what makes the index; "": the CAR's own sections do
-	Piece   cid.Cid // as claimed at registration; undefined if none
-	Labels  map[string]string
+	Indexer string // the name of what makes the index; "": the CAR's own sections do
+
+	Serve shard.Mode // how its bytes are brought to this machine
+
+	IndexURL string    // where an index that came with the CAR lies; "": inside or beside of it, if anywhere
+	Piece    cid.Cid   // as claimed at registration; undefined if none
+	PieceAt  time.Time // when the bytes were last found to be that piece; zero: never
+	Labels   map[string]string
 
 	Index IndexRef
+	Kept  Kept
 	Facts
 
 	Failure *shard.Failure // of the last piece of work; nil if it went well
@@ -93,12 +117,30 @@ type Record struct {
 	unknown []byte
 }
 
-// An IndexRef names the index file of a shard and says what it must look like.
+// An IndexRef names the index of a shard and says what it must look like. One
+// that is small lies in the record itself, and there is no file of it.
 type IndexRef struct {
 	ID     index.ID // 0: the shard has no index
 	Length int64
 	CRC    uint32 // of its footer
+
+	// Data is the whole index, which must not be changed; nil if it is a file.
+	Data []byte
 }
+
+// Kept is the copy that the store keeps of the CAR of a shard, of the bytes that
+// were indexed.
+type Kept struct {
+	ID   uint32    // names its folder; given out as those of indices are. 0: there is none
+	Size int64     // -1: it is sparse, only what was read of the CAR
+	At   time.Time // when the source was last known to have these bytes
+}
+
+// Complete reports whether there is a copy of all of the CAR.
+func (k Kept) Complete() bool { return k.ID != 0 && k.Size >= 0 }
+
+// InFile reports whether the index of the shard is a file.
+func (r IndexRef) InFile() bool { return r.ID != 0 && r.Data == nil }
 
 // Facts are what indexing found; see [shard.Info].
 type Facts struct {
@@ -116,6 +158,7 @@ type Facts struct {
 	Faults        int64
 	Faulty        []shard.Fault // at most 16
 	Trailing      bool          // bytes other than zero follow the null padding
+	Claim         Claim         // the index is one that came with the CAR
 }
 
 // CheckGiven returns an error that wraps [ErrInvalid] unless r, of which nothing
@@ -150,12 +193,21 @@ func (r *Record) validate() error {
 	switch {
 	case r.Revision == 0 || r.Revision == AnyRevision:
 		return fmt.Errorf("%w: shard %q: revision %d", ErrInvalid, string(r.Key), r.Revision)
-	case r.Policy > PolicyHop:
+	case r.Policy > PolicyAdopt:
 		return fmt.Errorf("%w: shard %q: policy %d", ErrInvalid, string(r.Key), r.Policy)
+	case !r.Serve.Known():
+		return fmt.Errorf("%w: shard %q: %v", ErrInvalid, string(r.Key), r.Serve)
+	case r.Kept.Size < -1 || r.Kept.ID == 0 && r.Kept != Kept{}:
+		return fmt.Errorf("%w: shard %q: copy %08x of %d bytes", ErrInvalid, string(r.Key), r.Kept.ID, r.Kept.Size)
+	case r.Claim > ClaimRefuted:
+		return fmt.Errorf("%w: shard %q: claim %d", ErrInvalid, string(r.Key), r.Claim)
 	case r.Intent > Destroy:
 		return fmt.Errorf("%w: shard %q: %v", ErrInvalid, string(r.Key), r.Intent)
 	case len(r.Roots) > maxRoots:
 		return fmt.Errorf("%w: shard %q: %d roots, the most is %d", ErrInvalid, string(r.Key), len(r.Roots), maxRoots)
+	case r.Index.Data != nil && (r.Index.ID == 0 || int64(len(r.Index.Data)) != r.Index.Length):
+		return fmt.Errorf("%w: shard %q: %d bytes for index %08x of %d bytes",
+			ErrInvalid, string(r.Key), len(r.Index.Data), uint32(r.Index.ID), r.Index.Length)
 	case len(r.Faulty) > maxFaulty:
 		return fmt.Errorf("%w: shard %q: %d faults, the most is %d", ErrInvalid, string(r.Key), len(r.Faulty), maxFaulty)
 	}

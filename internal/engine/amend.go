@@ -23,9 +23,10 @@ func NewPin(ctx context.Context, key shard.Key, pin bool, sink Sink) *Call {
 	}}
 }
 
-// NewEvict asks to give the local copy of key back.
-func NewEvict(ctx context.Context, key shard.Key, sink Sink) *Call {
-	return &Call{op: shard.OpEvict, event: lifecycle.Evict, key: key, ctx: ctx, sink: sink}
+// NewPieceChecked asks to write the record of key as revise changes it, unless
+// that returns false. It moves no shard and disturbs no work.
+func NewPieceChecked(ctx context.Context, key shard.Key, revise func(*catalog.Record) bool, sink Sink) *Call {
+	return &Call{op: shard.OpPiece, event: lifecycle.Amend, key: key, ctx: ctx, sink: sink, revise: revise}
 }
 
 // confirmed is the revision of a shard whose source calls itself something
@@ -49,6 +50,9 @@ func (e *Engine) revise(en *entry, why cause) {
 	}
 	r.Revision = en.disk + 1
 	r.Changed = e.cfg.Now()
+	if r.Kept.ID != en.record.Kept.ID {
+		e.forsake(en.record.Kept.ID, en)
+	}
 	en.record = &r
 	e.loop.gather.change(en)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -35,6 +36,9 @@ type beside struct {
 	url   string          // where the other source lies
 	check Comparison      // OpRemount
 	given *catalog.Record // OpReplace: its options are taken over; nil: the shard keeps its own
+
+	confirm bool     // OpReplace by the same CAR, of an index that came with it
+	doubted index.ID // that index, if a read has found it wrong
 }
 
 // NewRemount asks to look for the CAR of key at url from now on.
@@ -56,7 +60,7 @@ func NewReplace(ctx context.Context, key shard.Key, url string, given *catalog.R
 
 // op is what the work is called.
 func (w *indexing) op() shard.Op {
-	if w.beside != nil {
+	if w.beside != nil && !w.beside.confirm {
 		return w.beside.op
 	}
 	return shard.OpIndex
@@ -66,10 +70,16 @@ func (w *indexing) op() shard.Op {
 func (e *Engine) startBeside(en *entry, c *Call) {
 	r := *en.record
 	c.beside.give(&r)
+	if c.beside.op == shard.OpReplace && !c.confirms() {
+		r.Kept = catalog.Kept{} // that is of the revision before
+	}
 	w := e.newIndexing(en)
 	w.record, w.beside = &r, c.beside
 	w.line.descend(c)
-	w.ticket.host = hostOf(r.URL)
+	if c.confirms() && c.background {
+		w.class = background
+	}
+	w.ticket.host = mount.Host(r.URL)
 	if !e.near(r.URL) {
 		w.kind = remote
 	}
@@ -80,19 +90,27 @@ func (e *Engine) startBeside(en *entry, c *Call) {
 
 // give takes over into r what the caller has said.
 func (b *beside) give(r *catalog.Record) {
+	if b.confirm {
+		return // nothing is another
+	}
 	r.URL = b.url
+	if b.op == shard.OpReplace {
+		r.Claim = catalog.NoClaim // that of the revision before
+	}
 	if g := b.given; g != nil {
-		r.Verify, r.Discard, r.Pin = g.Verify, g.Discard, g.Pin
-		r.Copy, r.Policy, r.Indexer = g.Copy, g.Policy, g.Indexer
-		r.Piece, r.Labels = g.Piece, g.Labels
+		r.Verify, r.Discard, r.Pin, r.Serve = g.Verify, g.Discard, g.Pin, g.Serve
+		r.Copy, r.Policy, r.Indexer, r.IndexURL = g.Copy, g.Policy, g.Indexer, g.IndexURL
+		r.Piece, r.PieceAt, r.Labels = g.Piece, time.Time{}, g.Labels
 	} else if b.op == shard.OpReplace {
-		r.Copy, r.Piece = "", cid.Undef // these were of the revision before
+		r.Copy, r.IndexURL, r.Piece, r.PieceAt = "", "", cid.Undef, time.Time{} // these were of the revision before
 	}
 }
 
 // rebind takes over into r where the CAR lies now, and how it was found there.
 func (b *beside) rebind(r *catalog.Record, f *found, now time.Time) {
+	claim := r.Claim // after a replacement that of the new index
 	b.give(r)
+	r.Claim = claim
 	if b.op != shard.OpRemount || r.Index.ID == 0 {
 		return // the indexing has told the rest, or will
 	}
@@ -102,6 +120,9 @@ func (b *beside) rebind(r *catalog.Record, f *found, now time.Time) {
 		r.Verified, r.VerifiedAt = shard.Sampled, now
 	case CompareFull:
 		r.Verified, r.VerifiedAt = shard.Full, now
+		if r.Claim.Open() && r.Indexer == "" {
+			r.Claim = catalog.NoClaim // every entry was compared
+		}
 	case CompareNone: // the caller says that it is what it was
 	}
 }
@@ -137,6 +158,12 @@ func (e *Engine) besideEnded(en *entry, b *beside, why cause) {
 		ev = lifecycle.Replaced
 	}
 	e.event(en, ev, why)
+	switch {
+	case b.confirm && errors.Is(why.err, shard.ErrCAR):
+		e.unconfirmed(en, why)
+	case !b.confirm && en.record != nil && en.record.Claim == catalog.ClaimAdopted:
+		e.confirmSoon(en.key)
+	}
 }
 
 // severFormer ends the reads of those who hold an earlier revision.

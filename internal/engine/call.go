@@ -55,6 +55,8 @@ type Call struct {
 	beside  *beside                    // Remount, Replace: what is to be done
 	ready   bool                       // Acquire: only if it need not wait for an index
 	near    bool                       // Acquire: only if it reaches no source
+	copy    uint32                     // Evict by the engine itself: the copy that is to go
+	missing bool                       // and it is not there
 	token   bool                       // holds a commit token
 	begun   time.Time                  // when it was submitted; zero if nobody wants to know
 	span    trace.Span                 // nil without a tracer

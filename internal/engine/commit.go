@@ -20,14 +20,17 @@ type batch struct {
 	n     uint64
 	dirty []*entry
 
-	pending []index.ID  // indexed, and only in the memory table of the inverted index
-	dead    []index.ID  // of no shard any more
-	purged  []shard.Key // whose records cannot be read, and are to go
+	pending  []index.ID  // indexed, and only in the memory table of the inverted index
+	dead     []index.ID  // of no shard any more
+	files    []index.ID  // those of the dead that may have one; in the same order
+	purged   []shard.Key // whose records cannot be read, and are to go
+	replaced []shard.Key // whose manifests are of a CAR that they have no longer
 
-	after   []reply   // what waits for it
-	burials []*burial // likewise
-	moves   []move    // and what is told then
-	tokens  int       // of the calls that are in it
+	after     []reply     // what waits for it
+	burials   []*burial   // likewise
+	farewells []*farewell // copies that no record names then
+	moves     []move      // and what is told then
+	tokens    int         // of the calls that are in it
 
 	content catalog.Batch // once taken
 	err     error
@@ -41,7 +44,7 @@ type reply struct {
 }
 
 func (b *batch) empty() bool {
-	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.purged) == 0 && len(b.after) == 0 && len(b.burials) == 0 && b.tokens == 0
+	return len(b.dirty) == 0 && len(b.dead) == 0 && len(b.purged) == 0 && len(b.after) == 0 && len(b.burials) == 0 && len(b.farewells) == 0 && b.tokens == 0
 }
 
 // change puts en into the batch.
@@ -54,11 +57,14 @@ func (b *batch) change(en *entry) {
 }
 
 // bury makes id dead.
-func (b *batch) bury(id index.ID) {
+func (b *batch) bury(id index.ID, file bool) {
 	if i := slices.Index(b.pending, id); i >= 0 {
 		b.pending = slices.Delete(b.pending, i, i+1)
 	}
 	b.dead = append(b.dead, id)
+	if file {
+		b.files = append(b.files, id)
+	}
 }
 
 // addPending remembers that id has to be added to the inverted index again
@@ -88,6 +94,7 @@ func (b *batch) take() {
 	b.content.AddPending = b.pending
 	b.content.AddDead = b.dead
 	b.content.DelPending = b.dead
+	b.content.DropManifests = b.replaced
 }
 
 // startCommit sends what was gathered to the disk, unless a batch is there.
@@ -129,17 +136,29 @@ func (b *batch) finish(e *Engine) {
 		return
 	}
 	l.commits = b.n
+	files := b.files
 	for _, id := range b.dead {
-		e.vanish(id)
+		file := len(files) > 0 && files[0] == id
+		if file {
+			files = files[1:]
+		}
+		e.vanish(id, file)
 	}
 	for _, en := range b.dirty {
-		e.counts.resize(en.key, indexBytes(en.durable), indexBytes(en.taken))
+		e.counts.resize(en.key, sizesOf(en.durable), sizesOf(en.taken))
+		e.namedCopy(en.durable, en.taken)
 		en.durable = en.taken
 		if r := en.taken; r != nil && r.Index.ID != 0 {
 			e.ids.written(r.Index.ID)
 		}
 	}
+	for _, x := range b.farewells {
+		x.one(e)
+	}
 	b.buried(e)
+	if freed := b.content.Freed; len(freed) > 0 && !e.shut.Load() { // else the next start removes them
+		e.workers.Go(func() { e.removeManifests(freed) })
+	}
 	for i := range b.moves {
 		e.tell(&b.moves[i])
 	}
@@ -173,6 +192,7 @@ func (e *Engine) commitFailed(b *batch) {
 	next.err = b.err
 	b.buried(e)
 	next.buried(e)
+	e.nobodyLeaves(err, b, next)
 	for _, r := range slices.Concat(b.after, next.after) {
 		r.outcome.takeBack()
 		e.settle(r.call, Outcome{Err: err})
@@ -197,11 +217,16 @@ func (e *Engine) commitFailed(b *batch) {
 	}
 }
 
-// vanish makes a dead index vanish from every answer, and has its file
-// removed once nobody reads it.
-func (e *Engine) vanish(id index.ID) {
+// vanish makes a dead index vanish from every answer, and has its file, if it
+// has one, removed once nobody reads it.
+func (e *Engine) vanish(id index.ID, file bool) {
 	if err := e.inverted.Drop(id); err != nil {
 		e.trouble("a dead index is still in the inverted index", fmt.Errorf("index %d: %w", id, err))
+	}
+	if !file {
+		e.ids.removed(id, nil)
+		e.cache.Remove(id, nil)
+		return
 	}
 	r := &removal{id: id}
 	r.node.what, r.node.of = whatDone, r

@@ -78,13 +78,16 @@ func (e *Engine) compareAll(w *indexing, g *guard, m mount.Mount, now mount.Stat
 	}
 	have := &records{key: want.key, sized: want.sized}
 	w.total.Store(now.Size)
-	src, err := openSource(w.ctx, m, now.Size, w.kind)
+	src, pinned, err := streamOf(w.ctx, m, now, w.kind)
 	if err != nil {
 		return sourceError(err)
 	}
 	defer src.Close()
+	bytes := e.memory.take((mostHashers + 2) * hasherShare)
+	defer e.memory.give(bytes)
+	hashers, _ := hashersFor(bytes)
 	_, err = car.Scan(w.ctx, src, car.Options{
-		Limits: e.cfg.Limits, Verify: true, Size: now.Size, Progress: w.told(e, g),
+		Limits: e.cfg.Limits, Verify: true, Hashers: hashers, Size: now.Size, Progress: w.told(e, g),
 	}, func(s *car.Section) error {
 		if !s.Identity() { // these are in no index
 			have.add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
@@ -94,8 +97,10 @@ func (e *Engine) compareAll(w *indexing, g *guard, m mount.Mount, now mount.Stat
 	if err != nil {
 		return differs(err)
 	}
-	if err := unchanged(w.ctx, m, now); err != nil {
-		return err
+	if !pinned {
+		if err := unchanged(w.ctx, m, now); err != nil {
+			return err
+		}
 	}
 	if *have != *want {
 		return fmt.Errorf("%w: %d blocks are good there, %d are in the index, and not all are the same ones", shard.ErrChanged, have.n, want.n)

@@ -37,9 +37,10 @@ func copyOf(ctx context.Context, r *catalog.Record, size int64, g *guard) (mount
 // An origin is what is read to be indexed.
 type origin struct {
 	mount  mount.Mount
-	stat   mount.Stat // of the source, for the record
-	before mount.Stat // of what is read, to see that it does not change meanwhile
-	copied bool       // that is a copy
+	stat   mount.Stat   // of the source, for the record
+	before mount.Stat   // of what is read, to see that it does not change meanwhile
+	copied bool         // that is a copy
+	kept   catalog.Kept // that copy, if it is the store's
 }
 
 // origin finds out what is to be read for w. A source that cannot be asked is
@@ -59,7 +60,10 @@ func (e *Engine) origin(w *indexing, g *guard) (o origin, err error) {
 			o.stat = mount.Stat{}
 		}
 		o.stat.Size = st.Size
-		return origin{m, o.stat, st, true}, rememberable(o.stat)
+		return origin{mount: m, stat: o.stat, before: st, copied: true}, rememberable(o.stat)
+	}
+	if k, ok := e.kept(w, o.stat, err); ok {
+		return k, rememberable(k.stat)
 	}
 	switch {
 	case err != nil:

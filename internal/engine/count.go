@@ -10,22 +10,26 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// counts are the shards by state, and the bytes of their indices. Only the
-// loop changes them.
+// counts are the shards by state, and their sizes added up. Only the loop
+// changes them.
 //
 // They begin with what the catalogue holds, which is counted in the
 // background, page by page in the order of keys. A transition changes them if
 // its shard has been counted; else it is remembered while the page is read
 // that may hold the shard, and goes before what that says.
 type counts struct {
-	by    [shard.Gone + 1]atomic.Int64
-	bytes atomic.Int64
-	done  atomic.Bool // every shard is counted
+	by                  [shard.Gone + 1]atomic.Int64
+	index, blocks, cars atomic.Int64 // the sum of all sizes
+	done                atomic.Bool  // every shard is counted
 
 	upto    shard.Key                 // the last key that is counted
 	during  map[shard.Key]shard.State // what moved beyond since the reading of a page began; nil: none is read
-	resized map[shard.Key]int64       // the same for the bytes of indices
+	resized map[shard.Key]sizes       // the same for what is added up
 }
+
+// sizes are what is added up over all shards: the bytes of the index, the blocks
+// and the bytes of the CAR, as far as they are known.
+type sizes struct{ index, blocks, cars int64 }
 
 // move counts a transition of key.
 func (c *counts) move(key shard.Key, from, to shard.State) {
@@ -38,23 +42,31 @@ func (c *counts) move(key shard.Key, from, to shard.State) {
 	}
 }
 
-// resize counts a change of the index of key.
-func (c *counts) resize(key shard.Key, from, to int64) {
+// resize counts a change of the sizes of key.
+func (c *counts) resize(key shard.Key, from, to sizes) {
 	switch {
 	case from == to:
 	case c.done.Load() || key <= c.upto:
-		c.bytes.Add(to - from)
+		c.sum(to, 1)
+		c.sum(from, -1)
 	case c.resized != nil:
 		c.resized[key] = to
 	}
 }
 
-// indexBytes is the length of the index that a record names.
-func indexBytes(r *catalog.Record) int64 {
+// sizesOf are the sizes that a record tells of.
+func sizesOf(r *catalog.Record) sizes {
 	if r == nil {
-		return 0
+		return sizes{}
 	}
-	return r.Index.Length
+	return sizes{r.Index.Length, r.Sections, r.Bytes}
+}
+
+// sum adds sizes n times.
+func (c *counts) sum(s sizes, n int64) {
+	c.index.Add(n * s.index)
+	c.blocks.Add(n * s.blocks)
+	c.cars.Add(n * s.cars)
 }
 
 func (c *counts) add(s shard.State, n int64) {
@@ -68,26 +80,29 @@ type tally struct {
 	node  node
 	keys  []shard.Key   // rising
 	rest  []shard.State // as the page has them
-	bytes []int64       // the same of their indices
+	sizes []sizes       // likewise
 	upto  shard.Key     // the last key that the page tells of
 	last  bool          // nothing comes after it
 	ready chan struct{} // closed when it is counted, and the next may be read
+
+	adopted []shard.Key // those whose index has to be confirmed
 }
 
 // finish counts the page. The first one is empty and begins the counting.
 func (t *tally) finish(e *Engine) {
 	defer close(t.ready)
+	e.confirmSoon(t.adopted...)
 	c := &e.counts
 	for i, key := range t.keys {
-		s, n := t.rest[i], t.bytes[i]
+		s, n := t.rest[i], t.sizes[i]
 		if en := e.loop.entries[key]; en != nil && !en.loading {
-			s, n = en.told, indexBytes(en.durable)
+			s, n = en.told, sizesOf(en.durable)
 		}
 		if _, moved := c.during[key]; !moved {
 			c.add(s, 1)
 		}
 		if _, resized := c.resized[key]; !resized {
-			c.bytes.Add(n)
+			c.sum(n, 1)
 		}
 	}
 	t.vanishing(e)
@@ -98,7 +113,7 @@ func (t *tally) finish(e *Engine) {
 	}
 	for key, n := range c.resized {
 		if t.last || key <= t.upto {
-			c.bytes.Add(n)
+			c.sum(n, 1)
 		}
 	}
 	c.upto, c.during, c.resized = t.upto, nil, nil
@@ -106,7 +121,7 @@ func (t *tally) finish(e *Engine) {
 		c.done.Store(true)
 		return
 	}
-	c.during, c.resized = map[shard.Key]shard.State{}, map[shard.Key]int64{}
+	c.during, c.resized = map[shard.Key]shard.State{}, map[shard.Key]sizes{}
 }
 
 // vanishing counts the shards that are gone from the disk already, so that
@@ -128,7 +143,7 @@ func (t *tally) vanishing(e *Engine) {
 			c.during[en.key] = en.told
 		}
 		if _, resized := c.resized[en.key]; !resized {
-			c.resized[en.key] = indexBytes(en.durable)
+			c.resized[en.key] = sizesOf(en.durable)
 		}
 	}
 }
@@ -158,7 +173,10 @@ func (e *Engine) census(ctx context.Context) error {
 				return err
 			default:
 				t.upto = r.Key
-				t.keys, t.rest, t.bytes = append(t.keys, r.Key), append(t.rest, restOf(r)), append(t.bytes, indexBytes(r))
+				t.keys, t.rest, t.sizes = append(t.keys, r.Key), append(t.rest, restOf(r)), append(t.sizes, sizesOf(r))
+				if r.Claim == catalog.ClaimAdopted {
+					t.adopted = append(t.adopted, r.Key)
+				}
 			}
 			e.exists.add(t.upto)
 			if n++; n == censusPage {

@@ -12,12 +12,13 @@ import (
 
 // A cause is what an event came with.
 type cause struct {
-	call   *Call   // a call
-	found  *found  // an indexing that succeeded
-	beside *beside // work beside that has ended
-	err    error   // what failed
-	lost   bool    // that was no attempt: an index that there was is not to be used
-	drop   func()  // gets rid of what late work made
+	call    *Call   // a call
+	found   *found  // an indexing that succeeded
+	beside  *beside // work beside that has ended
+	err     error   // what failed
+	lost    bool    // that was no attempt: an index that there was is not to be used
+	refuted bool    // nor is the one that came with the CAR
+	drop    func()  // gets rid of what late work made
 
 	// revise changes a copy of the record, and reports whether it did: what is
 	// so already is not written again.
@@ -29,6 +30,7 @@ func (e *Engine) event(en *entry, ev lifecycle.Event, why cause) {
 	from, id := en.machine.State, en.id()
 	do := en.machine.Step(ev)
 	to := en.machine.State
+	defer e.holdCopy(en)
 	if from != to {
 		if id != 0 && to != shard.Available && to != shard.Serving {
 			e.withdraw(id, do.Has(lifecycle.Sever))
@@ -102,13 +104,14 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 		e.revise(en, why)
 		return
 	case do.Has(lifecycle.DropCopy) && !do.Has(lifecycle.Forget):
-		// An Evict. The store keeps no copies of its own, so no record names
-		// one: there is nothing to drop, and nothing to write about it.
+		e.dropCopy(en) // an Evict
 		return
 	}
 	if do.Has(lifecycle.Forget) {
+		e.forsake(en.record.Kept.ID, en)
+		e.dropRemnant(en.key)
 		if old != 0 {
-			e.bury(old)
+			e.bury(old, en.record.Index.InFile())
 		}
 		en.record = nil
 		b.change(en)
@@ -118,15 +121,25 @@ func (e *Engine) writings(en *entry, do lifecycle.Effects, why cause) {
 	if do.Has(lifecycle.Note) {
 		r.Failure = e.failure(en, why)
 	}
+	if why.refuted {
+		r.Claim = catalog.ClaimRefuted
+	}
 	if do.Has(lifecycle.Install) {
+		if en.record != nil && en.record.Kept.ID != why.found.kept.ID {
+			e.forsake(en.record.Kept.ID, en)
+		}
 		why.found.install(r, e.cfg.Now())
 		b.addPending(r.Index.ID, why.found.settled)
 		if old != 0 {
-			e.bury(old)
+			e.bury(old, en.record.Index.InFile())
 		}
 	}
 	if do.Has(lifecycle.Rebind) {
+		e.dropRemnant(en.key)
 		why.beside.rebind(r, why.found, e.cfg.Now())
+		if why.beside.op == shard.OpReplace && !why.beside.confirm { // which is of the same CAR
+			b.replaced = append(b.replaced, en.key)
+		}
 	}
 	en.record = r
 	b.change(en)

@@ -13,13 +13,14 @@ import (
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car"
 	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/internal/layers"
 	"github.com/dagstore/dagstore/internal/local"
 	"github.com/dagstore/dagstore/internal/segment"
 	"github.com/dagstore/dagstore/mount"
 )
 
-// Config is what an engine works with. Every field but Watch and
+// Config is what an engine works with. Every field but CopyConfig, Watch and
 // Tracer must be set.
 type Config struct {
 	Catalog  catalog.Catalog
@@ -35,8 +36,11 @@ type Config struct {
 	Memory    int64  // bytes for building indices, all together
 	Queue     int    // calls waiting for the loop
 	Handles   int    // idle open shards
+	Inline    int    // bytes of the largest index that lies in its shard's record; 0: none does
 	Window    int    // indexings in memory that nobody waits for
 	Spill     string // folder for sorted runs
+
+	CopyConfig
 
 	// Space tells how much room the disk has. It is asked often, by callers
 	// and workers, so it should keep its answer for a moment. NoSpace is what
@@ -54,6 +58,13 @@ type Config struct {
 	Now    func() time.Time
 	Watch  Watcher
 	Tracer trace.Tracer
+}
+
+// CopyConfig is what an engine keeps copies with.
+type CopyConfig struct {
+	Copies *copies.Keeper      // nil: none are kept
+	Needed chan struct{}       // with room for one: the keeper's Need puts one in
+	Order  func(a, b Copy) int // which of two copies goes first; nil: that which was used longer ago
 }
 
 const (
@@ -78,6 +89,8 @@ type Engine struct {
 	gauges     gauges
 	space      atomic.Uint32 // a Space: what was measured last
 
+	needed     chan struct{} // copies have to go
+	surveyed   chan struct{} // closed when the copies of the last process are known
 	collecting chan struct{} // one GC at a time, and none before the start has done its own
 	remaking   chan struct{} // one remake at a time
 	inherited  []index.ID    // dead when the last process ended
@@ -90,10 +103,15 @@ type Engine struct {
 	stopped chan struct{} // the loop has ended
 	closed  sync.Once
 
+	streams   streams
+	damaged   damagedCopies
+	later     later
 	work      context.Context //nolint:containedctx // ends all work
 	cut       context.CancelFunc
 	workers   sync.WaitGroup
 	recovered chan struct{} // closed when what was pending is found again
+
+	unborn unborn
 
 	loop loop
 }
@@ -112,11 +130,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		stopped:   make(chan struct{}),
 		recovered: make(chan struct{}),
 
+		needed:     cfg.Needed,
+		surveyed:   make(chan struct{}),
 		collecting: make(chan struct{}, 1),
 		remaking:   make(chan struct{}, 1),
 	}
 	e.work, e.cut = context.WithCancel(context.Background())
 	e.memory = newMemory(cfg.Memory, cfg.Indexings+cfg.Fetches+cfg.Waits)
+	e.streams.most = cfg.Fetches
 	e.ids.reserve = cfg.Catalog.Reserve
 	if err := e.openLayers(ctx); err != nil {
 		e.cut()
@@ -126,6 +147,10 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e.collecting <- struct{}{}
 	e.workers.Go(e.commits)
 	e.workers.Go(e.restore)
+	if cfg.Copies != nil {
+		cfg.Copies.Beside(e.runs)
+		e.workers.Go(e.evicts)
+	}
 	if cfg.Retry.OnOpen {
 		e.workers.Go(e.revive)
 	}
@@ -158,6 +183,7 @@ func (e *Engine) openLayers(ctx context.Context) error {
 		Commit:  e.commitLayers,
 		Keep:    e.ids.remembered,
 		Spoiled: e.spoiled,
+		Unread:  e.unread,
 		Spill:   e.cfg.Spill,
 		Now:     e.cfg.Now,
 	}
@@ -182,6 +208,17 @@ func (e *Engine) enter() bool {
 	return true
 }
 
+// runs runs f in a goroutine of its own, for which Close waits; after that it is
+// false.
+func (e *Engine) runs(f func()) bool {
+	if !e.enter() {
+		return false
+	}
+	defer e.exit()
+	e.workers.Go(f)
+	return true
+}
+
 func (e *Engine) exit() { e.inside.Add(-1) }
 
 // Close stops the engine and waits until nothing of it runs, but for mounts
@@ -192,6 +229,7 @@ func (e *Engine) exit() { e.inside.Add(-1) }
 func (e *Engine) Close(ctx context.Context) error {
 	var err error
 	e.closed.Do(func() {
+		e.unborn.bear()
 		e.shut.Store(true)
 		close(e.closing)
 		for e.inside.Load() > 0 {

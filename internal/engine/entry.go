@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/lifecycle"
@@ -22,12 +24,17 @@ type entry struct {
 	told    shard.State     // that the watcher knows of
 	seen    shard.State     // that it will know of when the batches are on disk
 
-	loading bool    // the record is being read
-	losses  []*loss // met while it was
+	loading bool         // the record is being read
+	losses  []completion // met while it was
 	waiting [places]callList
 	urgent  int // how many of those who wait are in the foreground
 
+	mends  int       // how often an opening had the index made anew since one succeeded
+	mended time.Time // when it did so last
+
 	former []index.ID // of earlier revisions that may still be held
+
+	heldCopy uint32 // the copy that the keeper knows to be held
 
 	opening  *opening
 	indexing *indexing

@@ -48,7 +48,7 @@ func (e *Engine) flush() {
 	w := &flush{}
 	w.node.what, w.node.of = whatDone, w
 	e.workers.Go(func() {
-		w.err = errors.Join(e.inverted.Sync(e.work), e.merge(e.work))
+		w.err = e.inverted.Sync(e.work)
 		e.box.complete(&w.node)
 	})
 }
@@ -72,6 +72,7 @@ func (w *flush) finish(e *Engine) {
 	if w.err != nil && e.work.Err() == nil {
 		e.trouble("the inverted index could not be written: it stays in memory and is tried again", w.err)
 	}
+	e.tend() // merges apart: they take their time, and the next flush does not wait for them
 }
 
 func (w *flush) abandon(*Engine) {}

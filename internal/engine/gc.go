@@ -9,7 +9,9 @@ import (
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/internal/segment"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // Collected is what [Engine.GC] has done.
@@ -70,6 +72,12 @@ func (g *collection) run(ctx context.Context) error {
 		return err
 	}
 	if err := g.strayLayers(ctx); err != nil {
+		return err
+	}
+	if err := g.strayManifests(ctx); err != nil {
+		return err
+	}
+	if err := g.copies(ctx); err != nil {
 		return err
 	}
 	if err := g.e.merge(ctx); err != nil {
@@ -267,6 +275,50 @@ func (e *Engine) strayLayer(ctx context.Context, n uint32) (bool, error) {
 	return !slices.ContainsFunc(listed, func(l catalog.Layer) bool { return l.N == n }), nil
 }
 
+// copies removes the files of copies that nothing names.
+func (g *collection) copies(ctx context.Context) error {
+	if g.e.cfg.Copies == nil {
+		return nil
+	}
+	if err := g.e.survey(ctx); err != nil {
+		return err
+	}
+	if err := g.remnants(ctx); err != nil {
+		return err
+	}
+	files, bytes, err := g.e.cfg.Copies.Clean(ctx)
+	g.did.Files += files
+	g.did.Bytes += bytes
+	return err
+}
+
+// remnants gives up what was fetched of copies that nobody is going to need: the next
+// of these removes the files.
+func (g *collection) remnants(ctx context.Context) error {
+	keeper := g.e.cfg.Copies
+	for _, key := range keeper.RemnantKeys() {
+		r, err := g.e.cfg.Catalog.Get(ctx, shard.Key(key))
+		var damaged *catalog.DamagedError
+		switch {
+		case errors.As(err, &damaged):
+			continue
+		case err != nil && !errors.Is(err, catalog.ErrNotFound):
+			return err
+		case err == nil && !r.Kept.Complete():
+			continue
+		}
+		if id := keeper.DropRemnant(key, copies.Origin{}, 0); id != 0 {
+			g.e.removeCopies([]uint32{id})
+			g.did.Files += 2
+		}
+	}
+	for _, id := range keeper.OldRemnants() {
+		g.e.removeCopies([]uint32{id})
+		g.did.Files += 2
+	}
+	return nil
+}
+
 // retry removes what could not be removed before.
 func (g *collection) retry(ctx context.Context) error {
 	for _, n := range g.e.ids.takeStuck() {
@@ -333,7 +385,7 @@ func (x *burial) finish(e *Engine) {
 	default:
 		for _, id := range x.ids {
 			if !e.ids.knows(id) {
-				e.bury(id)
+				e.bury(id, true)
 			}
 		}
 		l.gather.burials = append(l.gather.burials, x)
@@ -347,11 +399,11 @@ func (x *burial) end(err error) {
 
 func (x *burial) abandon(*Engine) {} // who waits has heard that the engine closes
 
-// bury makes an index dead with the batch that gathers. Its file goes once
-// that is on disk and nobody reads it.
-func (e *Engine) bury(id index.ID) {
+// bury makes an index dead with the batch that gathers. Its file, if it may
+// have one, goes once that is on disk and nobody reads it.
+func (e *Engine) bury(id index.ID, file bool) {
 	e.ids.doom(id)
-	e.loop.gather.bury(id)
+	e.loop.gather.bury(id, file)
 }
 
 // buried goes on with what waited for a batch.

@@ -14,8 +14,8 @@ import (
 const mostGrace = 2 * time.Second
 
 // A guard watches over what one piece of work asks of a mount. Time counts
-// only while a method of the mount runs. When that makes no progress for the
-// stall time, the context of the work ends. When a method is still running
+// only while a method of the mount runs. When none of those that run makes progress
+// for the stall time, the context of the work ends. When a method is still running
 // some time after the context has ended, for whatever reason, the work is
 // given up: gone is called, in a goroutine of its own, and what the work still
 // does counts for nothing.
@@ -27,9 +27,9 @@ type guard struct {
 
 	mu      sync.Mutex
 	phase   phase
-	inside  bool          // a method runs
-	since   time.Time     // when it began
-	charged time.Duration // by methods before it that made no progress
+	inside  int           // methods that run
+	since   time.Time     // when the first of them began, or one of them made progress
+	charged time.Duration // by methods before them that made no progress
 	cutAt   time.Time     // when the context ended; zero: it has not
 	stalled bool          // that was because of a stall
 	timer   *time.Timer
@@ -76,8 +76,10 @@ func (g *guard) enter() error {
 	if g.phase != underWay {
 		return errGivenUp
 	}
-	g.inside, g.since = true, time.Now()
-	g.arm(g.left(g.since), g.since)
+	if g.inside++; g.inside == 1 {
+		g.since = time.Now()
+		g.arm(g.left(g.since), g.since)
+	}
 	return nil
 }
 
@@ -87,11 +89,13 @@ func (g *guard) exit(progress bool) error {
 	if g.phase != underWay {
 		return errGivenUp
 	}
-	g.inside = false
-	if progress {
-		g.charged = 0
-	} else {
-		g.charged += time.Since(g.since)
+	now := time.Now()
+	g.inside--
+	switch {
+	case progress:
+		g.charged, g.since = 0, now
+	case g.inside == 0:
+		g.charged += now.Sub(g.since)
 	}
 	return nil
 }
@@ -131,7 +135,7 @@ func (g *guard) look() {
 	g.mu.Lock()
 	now := time.Now()
 	g.due = time.Time{}
-	if g.phase != underWay || !g.inside {
+	if g.phase != underWay || g.inside == 0 {
 		g.mu.Unlock()
 		return
 	}
@@ -160,7 +164,7 @@ func (g *guard) cut() {
 	}
 	now := time.Now()
 	g.cutAt = now
-	if g.inside {
+	if g.inside > 0 {
 		g.arm(g.grace, now)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"github.com/dagstore/dagstore/mount"
 )
@@ -52,6 +53,15 @@ func (m guarded) OpenFile(ctx context.Context) (mount.File, error) {
 		return nil, err
 	}
 	return guardedFile{f, m.g}, nil
+}
+
+// OpenSibling implements [mount.SiblingOpener].
+func (m guarded) OpenSibling(suffix string) (mount.Mount, error) {
+	beside, err := ask(m.g, func() (mount.Mount, error) { return mount.OpenSibling(m.Mount, suffix) }, nil)
+	if err != nil {
+		return nil, err
+	}
+	return guarded{beside, m.g}, nil
 }
 
 func (m guarded) stream(open func() (io.ReadCloser, error)) (io.ReadCloser, error) {
@@ -114,6 +124,15 @@ func (f guardedFile) ReadAt(p []byte, off int64) (n int, err error) {
 		return 0, lost
 	}
 	return n, err
+}
+
+// Plain returns the file itself if the mount's is no more than that: for those
+// who read it when the guarded work has ended.
+func (f guardedFile) Plain() *os.File {
+	if p, ok := f.f.(interface{ Plain() *os.File }); ok {
+		return p.Plain()
+	}
+	return nil
 }
 
 // Close implements [io.Closer].

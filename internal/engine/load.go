@@ -196,9 +196,16 @@ func (w *refilling) abandon(*Engine) {}
 func (e *Engine) restore() {
 	defer close(e.recovered)
 	ctx := e.work
+	e.workers.Go(func() { _ = e.inverted.Warm(ctx) }) // it fails only when the engine ends
 	if err := e.restorePending(ctx); err != nil && ctx.Err() == nil {
 		e.trouble("the inverted index is not complete", err)
 	}
+	e.workers.Go(func() {
+		defer close(e.surveyed)
+		if err := e.restoreCopies(ctx); err != nil && ctx.Err() == nil {
+			e.trouble("the copies could not all be looked through: none are made until that succeeds", err)
+		}
+	})
 	e.workers.Go(func() {
 		if err := e.census(ctx); err != nil && ctx.Err() == nil {
 			e.trouble("the shards could not be counted", err)

@@ -19,12 +19,16 @@ type loop struct {
 	loads    []*entry // records to read next
 	reading  bool     // a reader is at work
 	opens    pool[*opening]
+	fetches  [kinds]pool[*opening] // of those that make a copy first
+	parked   int                   // pieces of work that wait for space for a copy
 	sources  sources
 	flushing bool
 	tending  bool
 	removals []index.ID // files to be removed
 	wakes    uint64
-	crowd    int // calls handled since the last wake
+	crowd    int      // calls handled since the last wake
+	copies   []uint32 // to be removed
+	clearing bool     // a worker removes some
 	sweeping bool
 	burials  []*burial // that wait for the end of removing
 
@@ -39,6 +43,9 @@ type loop struct {
 	probing  bool   // somebody looks for space
 	scanning bool
 	paging   int // entries of the last page that are being loaded
+
+	confirms confirmations
+	missed   map[string]shard.Key // by host that could not be reached: a shard of it
 }
 
 // followUps is how many calls are asked again before completions are looked at.
@@ -50,6 +57,10 @@ func (l *loop) init(e *Engine) {
 	l.sources[onDisk].max = e.cfg.Indexings
 	l.sources[remote].max = e.cfg.Fetches
 	l.sources[slow].max = e.cfg.Waits
+	for k := range l.sources { // one bound for all that is read of sources from end to end
+		l.fetches[k].max = l.sources[k].max
+		l.fetches[k].beside, l.sources[k].beside = &l.sources[k].running, &l.fetches[k].running
+	}
 	l.gather = &batch{n: 1}
 	l.toCommit = make(chan *batch, 1)
 	l.backlog = true
@@ -76,6 +87,9 @@ func (e *Engine) run() {
 		case <-tick.C:
 			e.awake()
 			e.tend()
+			e.askAgain()
+			e.dropOldRemnants()
+			e.needCopies()
 		}
 	}
 	e.finish()
@@ -208,6 +222,21 @@ func (e *Engine) call(en *entry, c *Call) {
 		return
 	}
 	ev := c.event
+	if c.beside != nil && !c.confirms() {
+		e.makeWay(en)
+	}
+	if c.confirms() {
+		if !e.confirmable(en, c) {
+			e.settle(c, Outcome{}) // it was confirmed, or is gone
+			return
+		}
+		c.beside.url = en.record.URL
+	}
+	if c.otherCopy(en) {
+		e.freeToken(c)
+		e.settle(c, Outcome{Err: errOtherCopy})
+		return
+	}
 	if c.revives && (en.machine.State != shard.Errored || !e.due(en.record.Failure)) {
 		e.freeToken(c)
 		e.settle(c, Outcome{}) // somebody else was there first

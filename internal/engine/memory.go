@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // memory shares out the bytes for building indices among all who may build at
 // once. Each is sure of a small part; what else there is goes to those who
@@ -46,4 +49,20 @@ func wantedMemory(size int64) int64 {
 		return most
 	}
 	return 2*size + 1<<20
+}
+
+const (
+	hasherMemory = 2 << 20  // of one goroutine that hashes bodies; two more are with the one that reads
+	hasherShare  = 16 << 20 // a builder has one for each
+	mostHashers  = 8        // one that reads feeds no more
+)
+
+// hashersFor returns how many goroutines are to hash beside somebody who may
+// use bytes, and how many of these are left.
+func hashersFor(bytes int64) (n int, left int64) {
+	n = int(min(int64(min(runtime.GOMAXPROCS(0), mostHashers)), bytes/hasherShare))
+	if n == 0 {
+		return 0, bytes
+	}
+	return n, bytes - int64(n+2)*hasherMemory
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dagstore/dagstore/internal/catalog"
+	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -16,7 +17,7 @@ type Snapshot struct {
 	State    shard.State
 	Holders  int
 	Waiting  int
-	Local    bool            // its bytes lie on this machine
+	Copy     copies.Fact     // the copy that the store keeps; zero if there is none
 	Progress *shard.Progress // nil while no work is under way
 }
 
@@ -43,17 +44,35 @@ func (p *peek) look(e *Engine) {
 		s.Holders, s.Waiting = int(en.machine.Holders-en.machine.Opening), int(en.machine.Parked+en.machine.Opening)
 		if w := en.indexing; w != nil {
 			s.Progress = w.progress(e.cfg.Now())
+		} else if o := en.opening; o != nil && o.copies {
+			s.Progress = o.progress(e.cfg.Now())
 		}
 	}
 	close(p.ready)
 }
 
 func (w *indexing) progress(now time.Time) *shard.Progress {
-	p := &shard.Progress{Op: w.op(), Done: w.done.Load(), Total: w.total.Load(), Started: w.started}
-	if s := now.Sub(w.started).Seconds(); s > 0 && !w.started.IsZero() {
-		p.Rate = float64(p.Done) / s
+	return progress(w.op(), w.done.Load(), w.total.Load(), w.started, now)
+}
+
+// progress is that of an opening which makes a copy first.
+func (o *opening) progress(now time.Time) *shard.Progress {
+	return progress(shard.OpFetch, o.done.Load(), o.total.Load(), o.started, now)
+}
+
+func progress(op shard.Op, done, total int64, started, now time.Time) *shard.Progress {
+	p := &shard.Progress{Op: op, Done: done, Total: total, Started: started}
+	if s := now.Sub(started).Seconds(); s > 0 && !started.IsZero() {
+		p.Rate = float64(done) / s
 	}
 	return p
+}
+
+// copyFact adds what is known of the copy that the store keeps.
+func (e *Engine) copyFact(s *Snapshot) {
+	if s.Record != nil && s.Record.Kept.ID != 0 && e.cfg.Copies != nil {
+		s.Copy, _ = e.cfg.Copies.Fact(s.Record.Kept.ID)
+	}
 }
 
 // peek asks the loop about keys. What is not in memory keeps its zero State.
@@ -94,6 +113,7 @@ func (e *Engine) Info(ctx context.Context, key shard.Key) (Snapshot, error) {
 	if s.State == shard.Gone {
 		return Snapshot{}, fail(key, op, shard.ErrUnknown)
 	}
+	e.copyFact(&s)
 	return s, nil
 }
 
@@ -191,6 +211,7 @@ func (e *Engine) yieldPage(ctx context.Context, records []*catalog.Record, errs 
 			continue
 		default: // in memory, where the loop knows better than the record
 		}
+		e.copyFact(&s)
 		if !yield(s, nil) {
 			return false
 		}

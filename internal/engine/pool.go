@@ -1,7 +1,5 @@
 package engine
 
-import "strings"
-
 // A class of work. All work of one class goes before any of the next.
 type class uint8
 
@@ -18,7 +16,8 @@ const (
 // depends on how much waits in it. It belongs to the loop.
 type pool[T any] struct {
 	max, running int
-	waits        int // how many tickets wait
+	beside       *int // what runs in another pool that has the same max; nil: there is none
+	waits        int  // how many tickets wait
 	rounds       [classes]round[T]
 }
 
@@ -82,7 +81,11 @@ func (r *round[T]) open(host string, c class) *line[T] {
 // next takes what is to be run now, which counts as running until done; ok is
 // false if that is nothing.
 func (p *pool[T]) next() (work T, ok bool) {
-	if p.running >= p.max {
+	all := p.running
+	if p.beside != nil {
+		all += *p.beside
+	}
+	if all >= p.max {
 		return work, false
 	}
 	for c := range p.rounds {
@@ -146,20 +149,4 @@ func (p *pool[T]) promote(t *ticket[T]) {
 		p.remove(t)
 		p.add(t, foreground)
 	}
-}
-
-// hostOf is whom work on a source burdens: scheme and host of its URL.
-func hostOf(url string) string {
-	scheme, rest, ok := strings.Cut(url, ":")
-	if !ok {
-		return ""
-	}
-	if authority, is := strings.CutPrefix(rest, "//"); is {
-		n := strings.IndexAny(authority, "/?#")
-		if n < 0 {
-			n = len(authority)
-		}
-		return url[:len(scheme)+len("://")+n]
-	}
-	return scheme
 }

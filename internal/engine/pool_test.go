@@ -202,21 +202,6 @@ func TestPoolAgainstModel(t *testing.T) {
 	}
 }
 
-func TestHostOf(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://example.org:8080/a/b.car?x": "https://example.org:8080",
-		"https://example.org":                "https://example.org",
-		"https://example.org?x#y":            "https://example.org",
-		"file:///data/a.car":                 "file://",
-		"mem:a.car":                          "mem",
-		"nothing":                            "",
-	} {
-		if got := hostOf(url); got != want {
-			t.Errorf("%s: %q, want %q", url, got, want)
-		}
-	}
-}
-
 // All that may build at once have something, together no more than there is,
 // and what was given back is there again.
 func TestMemoryIsShared(t *testing.T) {

@@ -14,19 +14,19 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// scan reads the CAR of w from o into b.
-func (e *Engine) scan(w *indexing, g *guard, o origin, b *index.Builder) (car.Result, error) {
+// scan reads the CAR of w from o into in, through t if it is copied.
+func (e *Engine) scan(w *indexing, g *guard, o origin, in *intake, t *tee) (car.Result, error) {
 	if w.record.Indexer != "" {
-		return e.scanBy(w, g, o, b)
+		return e.scanBy(w, g, o, in, t)
 	}
-	opt := car.Options{Limits: e.cfg.Limits, Verify: w.record.Verify, Size: o.stat.Size, Progress: w.told(e, g)}
-	src, err := openBy(w, o, &opt)
+	opt := car.Options{Limits: e.cfg.Limits, Verify: w.record.Verify, Hashers: in.hashers, Size: o.stat.Size, Progress: w.told(e, g)}
+	src, err := openBy(w, o, &opt, t)
 	if err != nil {
 		return car.Result{}, fail(w.record.Key, shard.OpFetch, sourceError(err))
 	}
 	defer src.Close()
 	res, err := car.Scan(w.ctx, src, opt, func(s *car.Section) error {
-		return b.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
+		return in.Add(s.Multihash(), index.Position{Offset: s.Offset, Size: s.Size, Head: s.Head})
 	})
 	if err != nil {
 		return res, fail(w.record.Key, shard.OpIndex, e.noSpace(err))
@@ -34,12 +34,19 @@ func (e *Engine) scan(w *indexing, g *guard, o origin, b *index.Builder) (car.Re
 	return res, nil
 }
 
-// openBy opens the source of w as its policy wants it read.
-func openBy(w *indexing, o origin, opt *car.Options) (io.ReadCloser, error) {
+// openBy opens the source of w as its policy wants it read. What is copied is
+// read as one stream.
+func openBy(w *indexing, o origin, opt *car.Options, t *tee) (io.ReadCloser, error) {
+	if t != nil {
+		return stream{t, io.NopCloser(nil)}, nil
+	}
 	m, st := o.mount, o.stat
 	policy := w.record.Policy
-	if w.record.Verify {
-		policy = catalog.PolicyAuto // every body is read
+	switch {
+	case w.record.Verify: // every body is read
+		policy = catalog.PolicyAuto
+	case policy == catalog.PolicyCheck && w.kind != onDisk && !o.copied && st.Ranges && st.Size >= 0:
+		policy = catalog.PolicyHop
 	}
 	if policy == catalog.PolicyHop && st.Size < 0 {
 		return nil, errors.New("it cannot be hopped through: nobody knows its size")
@@ -49,10 +56,12 @@ func openBy(w *indexing, o origin, opt *car.Options) (io.ReadCloser, error) {
 		if !st.Ranges {
 			return nil, fmt.Errorf("it cannot be hopped through: %w", mount.ErrNoRanges)
 		}
+		opt.Far = true
 		at := ranges{ctx: w.ctx, mount: m, version: st.Version}
 		return fileSource{io.NewSectionReader(at, 0, st.Size), io.NopCloser(nil)}, nil
 	}
-	src, err := openSource(w.ctx, m, st.Size, w.kind)
+	src, pinned, err := streamOf(w.ctx, m, st, w.kind)
+	w.pinned = pinned
 	if err == nil && policy == catalog.PolicyScan {
 		src = stream{src, src}
 	}
@@ -84,7 +93,7 @@ func (r ranges) ReadAt(p []byte, off int64) (int, error) {
 
 // scanBy has an indexer of the configuration read the CAR. Its header is read
 // by us: it says where the payload lies.
-func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res car.Result, err error) {
+func (e *Engine) scanBy(w *indexing, g *guard, o origin, to *intake, t *tee) (res car.Result, err error) {
 	key, name := w.record.Key, w.record.Indexer
 	m, st := o.mount, o.stat
 	if e.cfg.Indexers[name] == nil {
@@ -95,9 +104,11 @@ func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res 
 		return res, fail(key, shard.OpIndex, err)
 	}
 	res.PayloadSize = res.DataSize
-	src, err := openSource(w.ctx, m, st.Size, w.kind)
-	if err != nil {
-		return res, fail(key, shard.OpFetch, sourceError(err))
+	src := io.ReadCloser(stream{t, io.NopCloser(nil)})
+	if t == nil {
+		if src, w.pinned, err = streamOf(w.ctx, m, st, w.kind); err != nil {
+			return res, fail(key, shard.OpFetch, sourceError(err))
+		}
 	}
 	defer src.Close()
 	in := &observed{r: src, told: w.told(e, g)}
@@ -107,7 +118,7 @@ func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res 
 			p.Head, p.Size = 0, -1
 		}
 		res.Sections++
-		return b.Add(r.Multihash, p)
+		return to.Add(r.Multihash, p)
 	})
 	switch {
 	case in.err != nil: // whatever the indexer made of it
@@ -122,7 +133,7 @@ func (e *Engine) scanBy(w *indexing, g *guard, o origin, b *index.Builder) (res 
 }
 
 func (e *Engine) header(w *indexing, m mount.Mount, st mount.Stat) (car.Header, error) {
-	src, err := openSource(w.ctx, m, st.Size, w.kind)
+	src, _, err := streamOf(w.ctx, m, st, w.kind)
 	if err != nil {
 		return car.Header{}, sourceError(err)
 	}

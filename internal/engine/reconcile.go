@@ -30,16 +30,18 @@ type FindingKind uint8
 
 // The kinds of findings.
 const (
-	DamagedRecord FindingKind = iota + 1 // a record cannot be read
-	MissingIndex                         // the index file of a shard is not there
-	DamagedIndex                         // it is not the one that the record names, or damaged
-	NotFound                             // the inverted index does not find all that it holds
-	DeadIndex                            // the index of a shard is listed as dead
-	MissingLayer                         // the file of a layer is not there
-	DamagedLayer                         // it is not the one that is listed, or damaged
-	StrayEntries                         // the inverted index holds an index that no record names
-	StrayPending                         // so does the list of what is to be added to it
-	StrayFile                            // a file of ours that nothing names
+	DamagedRecord   FindingKind = iota + 1 // a record cannot be read
+	MissingIndex                           // the index file of a shard is not there
+	DamagedIndex                           // it is not the one that the record names, or damaged
+	NotFound                               // the inverted index does not find all that it holds
+	DeadIndex                              // the index of a shard is listed as dead
+	MissingLayer                           // the file of a layer is not there
+	DamagedLayer                           // it is not the one that is listed, or damaged
+	StrayEntries                           // the inverted index holds an index that no record names
+	StrayPending                           // so does the list of what is to be added to it
+	StrayFile                              // a file of ours that nothing names
+	MissingCopy                            // the copy of a shard is not there, or not whole
+	DamagedManifest                        // the members of a manifest cannot be read
 )
 
 // errStop ends a review whose caller has seen enough.
@@ -124,7 +126,7 @@ func (v *review) run() error {
 		return v.ctx.Err()
 	}
 	// Shards come before layers, which are made anew from what they have.
-	for _, part := range []func() error{v.records, v.layers, v.files, v.pending, v.entries, v.strayLayers} {
+	for _, part := range []func() error{v.records, v.layers, v.files, v.pending, v.entries, v.strayLayers, v.manifests, v.strayManifests, v.copies} {
 		if err := part(); err != nil {
 			return err
 		}

@@ -184,7 +184,7 @@ func (e *Engine) addAgain(ctx context.Context, id index.ID) error {
 	if err := e.makePending(ctx, roaring.BitmapOf(uint32(id))); err != nil {
 		return err
 	}
-	ix, err := e.openIndex(ctx, id)
+	ix, err := e.openOwned(ctx, id)
 	if err != nil {
 		return err
 	}

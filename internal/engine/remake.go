@@ -11,42 +11,48 @@ import (
 	"github.com/dagstore/dagstore/internal/catalog"
 )
 
-// A spoiling tells the loop that a layer has proved to be damaged.
-type spoiling struct{ node node }
+// An upkeep tells the loop that the layers have to be looked after.
+type upkeep struct{ node node }
 
 // spoiled is called by whoever met the damage, once for each layer.
 func (e *Engine) spoiled(n uint32) {
 	e.cfg.Log.Warn("a layer of the inverted index is damaged and is made anew", "layer", n)
+	e.unread() // at the end of all, the next start meets it again
+}
+
+// unread is called by the last reader of a layer that is out of use: its file
+// need not wait for the next flush or tick to go.
+func (e *Engine) unread() {
 	if !e.enter() {
-		return // the next start meets it again
+		return
 	}
 	defer e.exit()
-	x := &spoiling{}
+	x := &upkeep{}
 	x.node.what, x.node.of = whatDone, x
 	e.box.complete(&x.node)
 }
 
-func (x *spoiling) finish(e *Engine) { e.tend() }
-func (x *spoiling) abandon(*Engine)  {}
+func (x *upkeep) finish(e *Engine) { e.tend() }
+func (x *upkeep) abandon(*Engine)  {}
 
 // tend looks after the inverted index: it has the memory table written and
-// layers merged if that is due, and damaged layers made anew. The tick calls it, so
-// that a store in which nothing is added is looked after, too.
+// layers merged if that is due, damaged layers made anew, and files removed that
+// nobody reads any more. The tick calls it, so that a store in which nothing is
+// added is looked after, too.
 func (e *Engine) tend() {
 	e.flush()
 	l := &e.loop
 	if l.tending || l.broken != nil || e.shut.Load() || Space(e.space.Load()) == Full {
 		return
 	}
-	// A flush that is under way merges by itself.
-	if len(e.inverted.Spoiled()) == 0 && (l.flushing || !e.inverted.MergeDue()) {
+	if len(e.inverted.Spoiled()) == 0 && !e.inverted.MergeDue() && !e.inverted.SweepDue() {
 		return
 	}
 	l.tending = true
 	w := &tending{}
 	w.node.what, w.node.of = whatDone, w
 	e.workers.Go(func() {
-		w.err = errors.Join(e.remake(e.work), e.merge(e.work))
+		w.err = errors.Join(e.remake(e.work), e.merge(e.work), e.inverted.Sweep(e.work))
 		e.box.complete(&w.node)
 	})
 }
@@ -61,6 +67,10 @@ func (w *tending) finish(e *Engine) {
 	e.loop.tending = false
 	if w.err != nil && e.work.Err() == nil {
 		e.trouble("the layers of the inverted index could not be looked after: it is tried again", w.err)
+		return // at the next tick, not at once
+	}
+	if e.inverted.SweepDue() { // it was left meanwhile
+		e.tend()
 	}
 }
 

@@ -99,7 +99,7 @@ func newBubble(t *testing.T, seed uint64) *bubble {
 	cfg := Config{
 		Catalog: c, Segments: place,
 		Limits:    car.Limits{Header: 1 << 20, Section: 1 << 20, Roots: 1000},
-		Indexings: 2, Fetches: 2, Waits: 1, Opens: 2, Memory: 1 << 20, Queue: 8, Handles: 2, Window: 8,
+		Indexings: 2, Fetches: 2, Waits: 1, Opens: 2, Memory: 1 << 20, Queue: 8, Handles: 2, Window: 8, Inline: 600, // of 10 and 11 blocks, not of 12 and 13
 		Stall:  bubbleStall,
 		Retry:  Retry{OnAcquire: true, Attempts: 3, First: time.Second, Longest: 10 * time.Second},
 		Closed: errClosed, ReadOnly: errReadOnly,

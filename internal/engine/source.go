@@ -23,23 +23,40 @@ func rememberable(st mount.Stat) error {
 	return nil
 }
 
-// openSource opens a CAR for a reading from end to end. One on this machine is
+// streamOf opens a CAR for a reading from end to end. One on this machine is
 // opened as a file, so that the bodies of large blocks can be jumped over. One
-// that only seemed to be on this machine is an elsewhere error.
-func openSource(ctx context.Context, m mount.Mount, size int64, k kind) (io.ReadCloser, error) {
-	if size < 0 {
-		return m.Open(ctx)
+// that only seemed to be on this machine is an elsewhere error. One that lies
+// elsewhere is read as a [download].
+//
+// What is pinned is of the version in st, or gives an error: nobody has to be
+// asked afterwards whether it has changed.
+func streamOf(ctx context.Context, m mount.Mount, st mount.Stat, k kind) (src io.ReadCloser, pinned bool, err error) {
+	if st.Size < 0 {
+		return downloadOf(ctx, m, st)
 	}
 	f, err := mount.OpenFile(ctx, m)
 	switch {
 	case errors.Is(err, mount.ErrNotLocal) && k == onDisk:
-		return nil, elsewhere{remote}
+		return nil, false, elsewhere{remote}
 	case errors.Is(err, mount.ErrNotLocal):
-		return m.Open(ctx)
+		return downloadOf(ctx, m, st)
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	}
-	return fileSource{io.NewSectionReader(f, 0, size), f}, nil
+	return fileSource{io.NewSectionReader(f, 0, st.Size), f}, false, nil
+}
+
+// openWhole streams a source from its first byte, in the version of st if it
+// can be asked for one.
+func openWhole(ctx context.Context, m mount.Mount, st mount.Stat) (src io.ReadCloser, pinned bool, err error) {
+	if st.Ranges && st.Version != "" && st.Size > 0 {
+		src, err = mount.OpenRange(ctx, m, mount.Range{Length: -1, Version: st.Version})
+		if !errors.Is(err, mount.ErrNoRanges) { // it may turn out so only now
+			return src, err == nil, err
+		}
+	}
+	src, err = m.Open(ctx)
+	return src, false, err
 }
 
 // fileSource is a file that is read from its beginning.

@@ -55,7 +55,7 @@ func (e *Engine) cramped(en *entry, c *Call) bool {
 		return e.idleWork(en) || en.machine.State == shard.Errored && e.cfg.Retry.OnAcquire && e.due(en.record.Failure)
 	case shard.OpRecover:
 		return en.machine.State == shard.Errored || en.machine.State != shard.Registered && e.idleWork(en)
-	case shard.OpDestroy:
+	case shard.OpDestroy, shard.OpEvict:
 		return false
 	default:
 		return Space(e.space.Load()) == Full

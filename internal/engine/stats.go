@@ -3,6 +3,7 @@ package engine
 import (
 	"sync/atomic"
 
+	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/internal/layers"
 	"github.com/dagstore/dagstore/internal/local"
 	"github.com/dagstore/dagstore/shard"
@@ -12,7 +13,9 @@ import (
 type Stats struct {
 	Shards     [shard.Gone + 1]int64 // by state; of Gone none are counted
 	IndexBytes int64                 // of the index files that records name
-	Counting   bool                  // not all shards are in these two yet
+	Blocks     int64                 // of the CARs, as far as they have been read
+	CARBytes   int64                 // likewise
+	Counting   bool                  // not all shards are in these yet
 
 	Pools     [NumPools]Depth
 	Intents   bool // there may be more intents on disk than are in the pools
@@ -20,6 +23,7 @@ type Stats struct {
 	Writing   int  // calls that write and have no outcome yet
 	ReadOnly  bool // a commit has failed
 
+	Copies  copies.Stats
 	Handles local.Stats
 	Layers  layers.Stats
 	Merges  int64 // of layers, since New
@@ -48,8 +52,8 @@ type gauges struct {
 func (e *Engine) show() {
 	l, g := &e.loop, &e.gauges
 	for k := range l.sources {
-		set(&g.waiting[k], l.sources[k].waits)
-		set(&g.running[k], l.sources[k].running)
+		set(&g.waiting[k], l.sources[k].waits+l.fetches[k].waits)
+		set(&g.running[k], l.sources[k].running+l.fetches[k].running)
 	}
 	set(&g.waiting[PoolOpen], l.opens.waits)
 	set(&g.running[PoolOpen], l.opens.running)
@@ -71,7 +75,9 @@ func set(g *atomic.Int64, n int) {
 // Stats returns what there is now. It waits for nothing.
 func (e *Engine) Stats() Stats {
 	s := Stats{
-		IndexBytes: e.counts.bytes.Load(),
+		IndexBytes: e.counts.index.Load(),
+		Blocks:     e.counts.blocks.Load(),
+		CARBytes:   e.counts.cars.Load(),
 		Counting:   !e.counts.done.Load(),
 		Intents:    e.gauges.backlog.Load(),
 		ReadOnly:   e.gauges.broken.Load(),
@@ -80,6 +86,9 @@ func (e *Engine) Stats() Stats {
 		Handles:    e.cache.Stats(),
 		Layers:     e.inverted.Stats(),
 		Merges:     e.gauges.merges.Load(),
+	}
+	if e.cfg.Copies != nil {
+		s.Copies = e.cfg.Copies.Stats()
 	}
 	for i := range s.Shards {
 		s.Shards[i] = e.counts.by[i].Load()

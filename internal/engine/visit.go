@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"sync"
+	"time"
 )
 
 // Visit begins work in its caller's goroutine beside the loop, for which Close
@@ -29,4 +31,23 @@ func (e *Engine) why(err error) error {
 		return e.cfg.Closed
 	}
 	return err
+}
+
+// Beside runs f in a goroutine of its own, for which Close waits, with a context
+// that ends when the engine closes; after that it is false. A mount may hang in f
+// although the context has ended: it is left to itself after a short grace.
+func (e *Engine) Beside(f func(ctx context.Context)) bool {
+	if !e.enter() {
+		return false
+	}
+	defer e.exit()
+	e.workers.Add(1)
+	done := sync.OnceFunc(e.workers.Done)
+	unwatch := context.AfterFunc(e.work, func() { time.AfterFunc(mostGrace, done) })
+	go func() {
+		defer done()
+		defer unwatch()
+		f(e.work)
+	}()
+	return true
 }

@@ -32,6 +32,12 @@ type Watcher struct {
 	// caller has left, in which case err is that of a context.
 	Call func(op shard.Op, took time.Duration, err error)
 
+	// Fetched is told of the end of making a copy.
+	Fetched func(bytes int64, err error)
+
+	// Evicted is told of a copy that has made room for others.
+	Evicted func(Copy)
+
 	// Commit is told of the end of a batch of changes records.
 	Commit func(changes int, took time.Duration, err error)
 
@@ -180,7 +186,8 @@ func (w *indexing) watched(e *Engine) func(done int64) {
 	}
 }
 
-// ended tells of work that has ended, if it ever began.
+// ended tells of work that has ended, if it ever began, and before that of the
+// damage that it has met.
 func (w *indexing) ended(e *Engine) {
 	if w.started.IsZero() {
 		return
@@ -188,13 +195,19 @@ func (w *indexing) ended(e *Engine) {
 	w.line.end(w.err)
 	key, now := w.record.Key, e.cfg.Now()
 	took := now.Sub(w.started)
-	if f := e.cfg.Watch.Work; f != nil {
-		f(Work{Key: key, Phase: Ended, Progress: *w.progress(now), Err: w.err, Took: took})
-	}
 	if f := e.cfg.Watch.Fault; f != nil && w.found != nil {
 		for _, fault := range w.found.result.Faulty {
 			f(key, fault)
 		}
+		if lie := w.found.lie; lie != nil {
+			f(key, *lie)
+		}
+	}
+	if f := e.cfg.Watch.Work; f != nil { // whoever waits for this has heard all
+		f(Work{Key: key, Phase: Ended, Progress: *w.progress(now), Err: w.err, Took: took})
+	}
+	if w.found != nil && w.found.lie != nil {
+		e.cfg.Log.Warn("an index that came with a CAR is wrong, and not used", "key", string(key), "op", string(w.op()), "err", w.found.lie)
 	}
 	op := string(w.op())
 	switch {
@@ -203,6 +216,8 @@ func (w *indexing) ended(e *Engine) {
 			e.cfg.Log.Debug("work ended", "key", string(key), "op", op, "seconds", took.Seconds())
 		}
 	case errors.Is(w.err, context.Canceled): // nobody wants it any more
+	case w.beside != nil && w.beside.confirm:
+		e.cfg.Log.Warn("an index that came with a CAR could not be confirmed", "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
 	case w.beside != nil:
 		e.cfg.Log.Warn("another source could not take the place of a shard's own", "key", string(key), "op", op, "seconds", took.Seconds(), "err", w.err)
 	default:
@@ -239,7 +254,7 @@ func (e *Engine) trouble(what string, err error) {
 
 // answered tells of a call that has an outcome, or whose caller has left.
 func (e *Engine) answered(c *Call, err error) {
-	if f := e.cfg.Watch.Call; f != nil {
+	if f := e.cfg.Watch.Call; f != nil && !c.confirms() {
 		f(c.op, e.cfg.Now().Sub(c.begun), err)
 	}
 	if c.span != nil {

@@ -346,7 +346,7 @@ func TestTallyBesideMoves(t *testing.T) {
 	newEntry := func(key shard.Key, told shard.State, bytes int64) *entry {
 		en := &entry{key: key, told: told}
 		if told != shard.Gone {
-			en.durable = &catalog.Record{Index: catalog.IndexRef{Length: bytes}}
+			en.durable = &catalog.Record{Index: catalog.IndexRef{Length: bytes}, Facts: catalog.Facts{Sections: bytes / 10, Bytes: 2 * bytes}}
 		}
 		return en
 	}
@@ -357,7 +357,7 @@ func TestTallyBesideMoves(t *testing.T) {
 		for i := 0; i < len(pairs); i += 2 {
 			p.keys = append(p.keys, shard.Key(pairs[i].(string)))
 			p.rest = append(p.rest, pairs[i+1].(shard.State))
-			p.bytes = append(p.bytes, 10)
+			p.sizes = append(p.sizes, sizes{10, 1, 20})
 		}
 		return p
 	}
@@ -366,18 +366,18 @@ func TestTallyBesideMoves(t *testing.T) {
 	e.counts.move("b", shard.Registered, shard.Available) // while the page is read
 	e.counts.move("new", shard.Gone, shard.Registered)    // beyond the page
 	e.counts.move("bb", shard.Gone, shard.Errored)        // within it, and not in it yet
-	e.counts.resize("b", 0, 30)
-	e.counts.resize("c", 10, 0)
+	e.counts.resize("b", sizes{}, sizes{30, 3, 60})
+	e.counts.resize("c", sizes{10, 1, 20}, sizes{})
 	e.counts.move("c", shard.Available, shard.Gone) // in it, and gone meanwhile
 	going := newEntry("d", shard.Destroying, 100)   // gone from the disk, not told
 	coming := newEntry("e", shard.Gone, 0)          // on disk, not told
 	e.loop.entries["d"], e.loop.entries["e"] = going, coming
 	e.loop.flight = &batch{dirty: []*entry{going, coming}}
 	page("e", false, "a", shard.Errored, "b", shard.Registered, "c", shard.Available, "e", shard.Registered).finish(e)
-	check := func(bytes int64, want map[shard.State]int64) {
+	check := func(bytes, blocks int64, want map[shard.State]int64) {
 		t.Helper()
-		if have := e.counts.bytes.Load(); have != bytes {
-			t.Errorf("the indices have %d bytes, not %d", have, bytes)
+		if have := (sizes{e.counts.index.Load(), e.counts.blocks.Load(), e.counts.cars.Load()}); have != (sizes{bytes, blocks, 2 * bytes}) {
+			t.Errorf("the sizes are %v, not %v", have, sizes{bytes, blocks, 2 * bytes})
 		}
 		for s := shard.Registered; s <= shard.Gone; s++ {
 			if have := e.counts.by[s].Load(); have != want[s] {
@@ -385,15 +385,15 @@ func TestTallyBesideMoves(t *testing.T) {
 			}
 		}
 	}
-	check(10+30+100, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Destroying: 1})
-	e.counts.resize("d", 100, 0)
-	e.counts.resize("e", 0, 7)
+	check(10+30+100, 1+3+10, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Destroying: 1})
+	e.counts.resize("d", sizes{100, 10, 200}, sizes{})
+	e.counts.resize("e", sizes{}, sizes{7, 7, 14})
 	e.counts.move("d", shard.Destroying, shard.Gone)
 	e.counts.move("e", shard.Gone, shard.Registered)
 	e.loop.flight = nil
 	page("new", true, "early", shard.Registered, "new", shard.Registered).finish(e)
 	e.counts.move("z", shard.Gone, shard.Registered)
-	check(10+30+7+20, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Registered: 4})
+	check(10+30+7+20, 1+3+7+2, map[shard.State]int64{shard.Errored: 2, shard.Available: 1, shard.Registered: 4})
 }
 
 // An acquire of an open shard allocates nothing for who watches it.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -42,7 +43,7 @@ func (s *sources) waits() (n int) {
 // enough is in memory.
 func (e *Engine) start(en *entry, c *Call) {
 	l := &e.loop
-	if l.sources.waits() >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
+	if l.sources.waits()+l.parked >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
 		en.deferred, l.backlog = true, true
 		return
 	}
@@ -118,29 +119,48 @@ func (w *indexing) run(e *Engine) {
 			if errors.Is(err, shard.ErrStalled) {
 				w.err = fail(w.record.Key, shard.OpFetch, err)
 			}
-			var to elsewhere
-			if !errors.As(err, &to) {
+			if !goesOn(err) {
 				w.cancel(nil)
 			}
 			e.box.complete(&w.node)
 		},
-		late: func(*found) {}, // it has made nothing, see index
+		lost: func() { e.dropFill(w.fill.Load(), context.Cause(w.ctx)) },
+		late: func(*found) {}, // it has made nothing else, see index
 	})
 }
 
-// moved has w go on in the pool where it belongs, and reports whether that is
-// another than the one that it was in. Work that was cut meanwhile goes nowhere.
+// moved has w go on in the pool where it belongs, or once there is space for its
+// copy, and reports whether it does. Work that was cut meanwhile goes nowhere.
 func (w *indexing) moved(e *Engine) bool {
+	if !goesOn(w.err) {
+		return false
+	}
 	var to elsewhere
-	if !errors.As(w.err, &to) {
+	var no roomless
+	why := w.err
+	if w.err = w.ctx.Err(); w.err != nil {
 		return false
 	}
-	w.err = w.ctx.Err()
-	if w.err != nil {
-		return false
+	switch {
+	case errors.As(why, &to):
+		w.kind = to.kind
+		w.wait(e)
+	case errors.As(why, &no):
+		e.park(&w.parking, no.bytes, w.unpark)
 	}
-	w.kind = to.kind
-	w.wait(e)
 	e.startIndexing()
 	return true
+}
+
+// unpark goes on with work that has waited for space.
+func (w *indexing) unpark(e *Engine) {
+	if err := w.parking.err; err != nil {
+		w.err = fail(w.record.Key, shard.OpFetch, err)
+		w.cancel(nil)
+		e.loop.sources[w.kind].running++ // as if it ran: its end is counted
+		w.finish(e)
+		return
+	}
+	w.wait(e)
+	e.startIndexing()
 }

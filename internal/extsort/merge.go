@@ -13,16 +13,24 @@ const (
 	ctxEvery  = 4096 // rows between two looks at the context
 )
 
+// A merger reads sorted runs as one.
+type merger struct {
+	spill  *spillFile
+	runs   []run
+	width  int
+	memory int64 // for all that is read ahead
+}
+
 // merge yields the rows of all runs in order.
-func (s *Sorter) merge(ctx context.Context, yield func(row []byte) error) error {
-	if len(s.runs) == 0 {
+func (m *merger) merge(ctx context.Context, yield func(row []byte) error) error {
+	if len(m.runs) == 0 {
 		return nil
 	}
-	size := min(max(s.pool.memory/int64(len(s.runs)), minBuffer), maxBuffer)
-	h := make(heap, 0, len(s.runs))
-	for _, r := range s.runs {
-		rd := &runReader{f: s.pool.spill, run: r, width: s.width}
-		rd.buf = make([]byte, max(1, min(size, r.size)/int64(s.width))*int64(s.width))
+	size := min(max(m.memory/int64(len(m.runs)), minBuffer), maxBuffer)
+	h := make(heap, 0, len(m.runs))
+	for _, r := range m.runs {
+		rd := &runReader{f: m.spill, run: r, width: m.width}
+		rd.buf = make([]byte, max(1, min(size, r.size)/int64(m.width))*int64(m.width))
 		rd.next = len(rd.buf)
 		if _, err := rd.advance(); err != nil { // a run is never empty
 			return err
@@ -34,8 +42,8 @@ func (s *Sorter) merge(ctx context.Context, yield func(row []byte) error) error 
 	}
 	for n := 0; len(h) > 0; n++ {
 		if n%ctxEvery == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 		}
 		if err := yield(h[0].row); err != nil {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
+	"runtime"
 )
 
 const (
@@ -31,6 +33,10 @@ const (
 	// a small set of rows is sorted in the cache as it is.
 	bucketRows = 4096
 
+	// collectMemory is the budget from which on what is let go is collected at
+	// once. Who has spilled as much has worked for a second or more.
+	collectMemory = 32 << 20
+
 	// pairCost is the memory that sorting takes for each row of the largest
 	// bucket, in bytes: a pair, twice.
 	pairCost = 2 * 16
@@ -50,8 +56,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // A Pool is the memory and the spill file that several Sorters share. A Pool
 // and its Sorters are for one goroutine.
 type Pool struct {
+	// Stop, if not nil, is asked now and then while rows are spilled. Its error
+	// ends that, and so the use of the pool. It is set before the first row.
+	Stop func() error
+
 	memory  int64
 	dir     string
+	create  creator
 	used    int64    // bytes in slabs and small chunks
 	largest int64    // rows in the largest bucket of any Sorter
 	free    [][]byte // slabs to use again
@@ -66,7 +77,7 @@ type Pool struct {
 // spills to a file in dir, or in os.TempDir() if dir is "". The file is made
 // when it is needed and removed by Close.
 func NewPool(memory int64, dir string) *Pool {
-	return &Pool{memory: max(memory, minMemory), dir: dir}
+	return &Pool{memory: max(memory, minMemory), dir: dir, create: createTemp}
 }
 
 // Sorter returns a new Sorter of rows of width bytes.
@@ -101,6 +112,19 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	return p.spill.remove()
+}
+
+// release lets go of the memory for rows, which the merge wants. Much of it is
+// collected at once: it would count towards the next collection otherwise, and
+// the process would come to hold it twice.
+func (p *Pool) release() {
+	if p.free == nil {
+		return
+	}
+	p.free, p.scratch = nil, scratch{}
+	if p.memory >= collectMemory {
+		runtime.GC()
+	}
 }
 
 // usable returns why the pool cannot be used any more, or nil.
@@ -149,7 +173,7 @@ func (p *Pool) spillAll() error {
 		return p.failed
 	}
 	if p.spill == nil {
-		if p.spill, p.failed = newSpillFile(p.dir); p.failed != nil {
+		if p.spill, p.failed = newSpillFile(p.dir, p.create); p.failed != nil {
 			return p.failed
 		}
 	}
@@ -168,9 +192,21 @@ type run struct {
 	crc       uint32
 }
 
+// A file is what is spilled to.
+type file interface {
+	io.WriteCloser
+	io.ReaderAt
+	Name() string
+}
+
+// A creator makes a file in dir.
+type creator func(dir string) (file, error)
+
+func createTemp(dir string) (file, error) { return os.CreateTemp(dir, "dagstore-sort-*") }
+
 // A spillFile is written at its end and read anywhere.
 type spillFile struct {
-	f    *os.File
+	f    file
 	size int64
 	buf  []byte
 	crc  uint32
@@ -179,8 +215,8 @@ type spillFile struct {
 // spillBuffer is what goes to the disk in one write.
 const spillBuffer = 256 << 10
 
-func newSpillFile(dir string) (*spillFile, error) {
-	f, err := os.CreateTemp(dir, "dagstore-sort-*")
+func newSpillFile(dir string, create creator) (*spillFile, error) {
+	f, err := create(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpill, err)
 	}

@@ -138,7 +138,7 @@ func (s *Sorter) spill() error {
 	}
 	f := s.pool.spill
 	off := f.size
-	err := s.inMemory(context.Background(), f.write)
+	err := s.inMemory(s.pool.Stop, f.write)
 	if err != nil {
 		return err
 	}
@@ -176,29 +176,38 @@ func (s *Sorter) All(ctx context.Context, yield func(row []byte) error) error {
 	if err != nil {
 		return err
 	}
+	stop := func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
 	if p.spill == nil {
-		err = s.inMemory(ctx, yield)
+		err = s.inMemory(stop, yield)
 		for i := range s.buckets {
 			s.drop(&s.buckets[i])
 		}
 	} else if err = p.spillAll(); err == nil {
-		p.free, p.scratch = nil, scratch{} // the merge wants the memory
-		err = s.merge(ctx, yield)
+		p.release()
+		m := merger{spill: p.spill, runs: s.runs, width: s.width, memory: p.memory}
+		err = m.merge(ctx, yield)
 	}
 	s.buckets = nil
 	return err
 }
 
-// inMemory sorts bucket after bucket and yields their rows.
-func (s *Sorter) inMemory(ctx context.Context, yield func(row []byte) error) error {
+// inMemory sorts bucket after bucket and yields their rows. stop may be nil.
+func (s *Sorter) inMemory(stop func() error, yield func(row []byte) error) error {
 	for i := range s.buckets {
 		b := &s.buckets[i]
 		if b.rows == 0 {
 			continue
 		}
 		for n, p := range s.sort(b) {
-			if n%ctxEvery == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if n%ctxEvery == 0 && stop != nil {
+				if err := stop(); err != nil {
+					return err
+				}
 			}
 			if err := yield(s.row(b, p.at)); err != nil {
 				return err

@@ -2,11 +2,11 @@ package layers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	"github.com/dchest/siphash"
 	"github.com/multiformats/go-multihash"
 
 	"github.com/dagstore/dagstore/index"
@@ -20,7 +20,8 @@ import (
 // A shard of more than MemEntries becomes a layer of its own, durable when Add
 // returns; one at a time does. An id that is dead, or that memory or a layer
 // holds already that is not [Inverted.Spoiled], is not read again. Add waits for a flush, and does it itself,
-// only when memory is twice full.
+// only when memory is twice full. If merges are behind, so that there are more than 15
+// layers, it takes up to nine times as long.
 func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multihash.Multihash, error]) error {
 	what, err := inv.begin(id)
 	if err != nil {
@@ -39,15 +40,20 @@ func (inv *Inverted) Add(ctx context.Context, id index.ID, mhs iter.Seq2[multiha
 
 // add reads the multihashes of id and makes them found.
 func (inv *Inverted) add(ctx context.Context, id index.ID, mhs iter.Seq2[multihash.Multihash, error]) error {
-	g := gathering{inv: inv, id: id}
+	began := inv.cfg.Now()
+	g := gathering{inv: inv, id: id, keys: inv.NewKeys(int64(inv.cfg.runKeys) * 2 * keySize)}
 	defer g.close()
 	if err := g.read(ctx, mhs); err != nil {
 		return err
 	}
-	if g.spool != nil {
-		return inv.addLayer(ctx, id, g.spool)
+	if g.large {
+		return inv.addLayer(ctx, id, g.keys, atOnce)
 	}
-	return inv.insert(ctx, id, g.keys)
+	if err := inv.insert(ctx, id, g.keys, atOnce); err != nil {
+		return err
+	}
+	inv.slowDown(ctx, inv.cfg.Now().Sub(began))
+	return nil
 }
 
 // AddAgain is Add of an id that memory or a layer seems to hold, and of which
@@ -74,6 +80,8 @@ const (
 
 // begin says what is known of id, and keeps it from being forgotten until end.
 func (inv *Inverted) begin(id index.ID) (knowledge, error) {
+	inv.visit()
+	now := inv.cfg.Now()
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	v := inv.view.Load()
@@ -81,6 +89,7 @@ func (inv *Inverted) begin(id index.ID) (knowledge, error) {
 		return unknown, ErrClosed
 	}
 	inv.adding[id]++
+	inv.addedAt = now
 	switch {
 	case v.dead.Load().Contains(uint32(id)), v.inLayer(id):
 		return settled, nil
@@ -99,24 +108,21 @@ func (inv *Inverted) end(id index.ID) {
 	}
 }
 
-// A gathering is the keys of one shard, in memory as long as they are few.
+// A gathering reads the keys of one shard.
 type gathering struct {
 	inv   *Inverted
 	id    index.ID
-	keys  []uint64
-	spool *spool // holds them if they are many
+	keys  *Keys
+	large bool // they are many, and the lock for that is held
 }
 
 // close gives back what was taken.
 func (g *gathering) close() {
-	if g.spool != nil {
-		g.spool.close()
+	_ = g.keys.Close() // it held a copy: no error here can lose anything
+	if g.large {
 		g.inv.large.unlock()
 	}
 }
-
-// identity is the code of the multihash that is its own digest.
-const identity = 0
 
 func (g *gathering) read(ctx context.Context, mhs iter.Seq2[multihash.Multihash, error]) error {
 	const often = 4096
@@ -128,34 +134,18 @@ func (g *gathering) read(ctx context.Context, mhs iter.Seq2[multihash.Multihash,
 		if n++; n%often == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if len(mh) > 0 && mh[0] == identity {
+		if err := g.keys.Add(ctx, mh); err != nil {
+			return err
+		}
+		if g.large || g.keys.Len() <= int64(g.inv.cfg.MemEntries) {
 			continue
 		}
-		if err := g.add(ctx, siphash.Hash(g.inv.k0, g.inv.k1, mh)); err != nil {
+		// A run and what sorts it are some 32 MiB: one shard at a time has that.
+		if err := g.inv.large.lock(ctx); err != nil {
 			return err
 		}
+		g.large = true
 	}
-	return nil
-}
-
-func (g *gathering) add(ctx context.Context, key uint64) error {
-	if g.spool != nil {
-		return g.spool.add(key)
-	}
-	if g.keys = append(g.keys, key); len(g.keys) <= g.inv.cfg.MemEntries {
-		return nil
-	}
-	// A run and what sorts it are some 32 MiB: one shard at a time has that.
-	if err := g.inv.large.lock(ctx); err != nil {
-		return err
-	}
-	g.spool = newSpool(g.inv.cfg.Spill, g.inv.cfg.runKeys)
-	for _, key := range g.keys {
-		if err := g.spool.add(key); err != nil {
-			return err
-		}
-	}
-	g.keys = nil
 	return nil
 }
 
@@ -174,9 +164,19 @@ func (inv *Inverted) settle(ctx context.Context, id index.ID) error {
 	return nil
 }
 
-// insert puts the keys of id into the active table.
-func (inv *Inverted) insert(ctx context.Context, id index.ID, keys []uint64) error {
-	room := roomTaken{entries: len(keys), shards: 1}
+// insert puts the keys of id into the active table, once it is indexed.
+func (inv *Inverted) insert(ctx context.Context, id index.ID, k *Keys, indexed func(context.Context) error) error {
+	room := roomTaken{entries: int(k.Len()), shards: 1}
+	keys := make([]uint64, 0, room.entries)
+	if err := k.keys.All(ctx, func(batch []uint64) error {
+		keys = append(keys, batch...)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("layers: sorting the keys of %08x: %w", id, err)
+	}
+	if err := indexed(ctx); err != nil {
+		return err
+	}
 	if err := inv.reserve(ctx, room); err != nil {
 		return err
 	}
@@ -229,18 +229,27 @@ func (inv *Inverted) unreserve(room roomTaken) {
 	inv.room.shards -= room.shards
 }
 
-// addLayer makes a layer of one large shard.
-func (inv *Inverted) addLayer(ctx context.Context, id index.ID, keys *spool) error {
+// addLayer makes a layer of one large shard, and commits it once that is
+// indexed. The caller holds the lock for large shards.
+func (inv *Inverted) addLayer(ctx context.Context, id index.ID, k *Keys, indexed func(context.Context) error) error {
 	l, err := inv.writeLayer(ctx, roaring.BitmapOf(uint32(id)), func(w *writer) error {
-		return keys.sorted(func(key uint64) error {
-			if w.used == 0 && ctx.Err() != nil {
-				return context.Cause(ctx)
+		return k.keys.All(ctx, func(batch []uint64) error {
+			for _, key := range batch {
+				if w.used == 0 && ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err := w.add(key, id); err != nil {
+					return err
+				}
 			}
-			return w.add(key, id)
+			return nil
 		})
 	})
 	if err != nil {
 		return err
+	}
+	if err := indexed(ctx); err != nil {
+		return errors.Join(err, inv.abandon(ctx, l))
 	}
 	return inv.commit(ctx, replacement{add: l, settled: []index.ID{id}})
 }

@@ -48,14 +48,19 @@ func (s folderSink) Commit(context.Context) error {
 
 func (s folderSink) Abort() error { return s.Close() }
 
-func openFolder(b *testing.B) *Inverted {
+func openFolder(b testing.TB) *Inverted {
+	inv, _ := openIn(b)
+	return inv
+}
+
+func openIn(b testing.TB) (*Inverted, *folder) {
 	f := &folder{dir: b.TempDir()}
 	inv, err := Open(b.Context(), Config{
 		Files: f, Next: f.number, Commit: func(context.Context, Change) error { return nil },
 	}, nil, nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, inv.Close(context.Background())) })
-	return inv
+	return inv, f
 }
 
 // made yields n multihashes out of one buffer, as an index does.
@@ -174,14 +179,4 @@ func BenchmarkMerge(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N*fanIn*500_000)/b.Elapsed().Seconds()/1e6, "Mentries/s")
-}
-
-func BenchmarkSortKeys(b *testing.B) {
-	keys, scratch := make([]uint64, 1_000_000), make([]uint64, 1_000_000)
-	for b.Loop() {
-		for i := range keys {
-			keys[i] = uint64(i) * spread
-		}
-		sortKeys(keys, scratch)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/dagstore/dagstore/index"
@@ -91,6 +92,11 @@ type Config struct {
 	// read, once. It must neither block nor call the index. nil: nobody is.
 	Spoiled func(n uint32)
 
+	// Unread is told when the last reader has left a layer that is out of use,
+	// so that [Inverted.Sweep] can close and remove its file. It is told by
+	// that reader, and must neither block nor call the index. nil: nobody is.
+	Unread func()
+
 	// MemEntries is when the table in memory is due to be flushed. An Add
 	// that finds twice as much, in all tables, flushes first. A shard with
 	// more becomes a layer of its own. Default 1,000,000, which is some
@@ -105,6 +111,15 @@ type Config struct {
 	// due: default 30 s.
 	MaxAge time.Duration
 
+	// MergeShare is the share of time that a merge works while somebody looks
+	// up or adds, over 0 and up to 1: default 0.5. Beside nobody, and as long as there are
+	// too many layers, it works without a pause.
+	MergeShare float64
+
+	// IdleAfter is for how long nothing was added until layers are merged
+	// further than the limits ask for: default 1 min.
+	IdleAfter time.Duration
+
 	// Spill is the folder for sorted runs of very large shards: default
 	// [os.TempDir].
 	Spill string
@@ -112,15 +127,19 @@ type Config struct {
 	// Now is the clock for MaxAge: default [time.Now].
 	Now func() time.Time
 
-	partKeys int // keys of a partition
-	runKeys  int // keys of a sorted run
+	pause    func(context.Context, time.Duration) error // of merges
+	slow     func(context.Context, time.Duration) error // of Adds
+	partKeys int                                        // keys of a partition
+	runKeys  int                                        // keys of a sorted run
 }
 
 const (
 	defaultMemEntries = 1_000_000
 	defaultMemShards  = 1_024
 	defaultMaxAge     = 30 * time.Second
-	defaultPartKeys   = 1_000_000
+	defaultMergeShare = 0.5
+	defaultIdleAfter  = time.Minute
+	defaultPartKeys   = 32_000 // so the three bytes of a filter that are asked for lie within 3 KiB
 	defaultRunKeys    = 2_000_000
 
 	// maxMemEntries keeps the numbers of nodes in a table well below 2^32.
@@ -148,6 +167,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxAge < 0 {
 		errs = append(errs, fmt.Errorf("layers: Config.MaxAge is negative: %v", c.MaxAge))
 	}
+	if c.MergeShare < 0 || c.MergeShare > 1 || math.IsNaN(c.MergeShare) {
+		errs = append(errs, fmt.Errorf("layers: Config.MergeShare is %v, not from 0 to 1", c.MergeShare))
+	}
+	if c.IdleAfter < 0 {
+		errs = append(errs, fmt.Errorf("layers: Config.IdleAfter is negative: %v", c.IdleAfter))
+	}
+	fill(&c.MergeShare, defaultMergeShare)
+	fill(&c.IdleAfter, defaultIdleAfter)
 	fill(&c.MemEntries, defaultMemEntries)
 	fill(&c.MemShards, defaultMemShards)
 	fill(&c.MaxAge, defaultMaxAge)
@@ -156,10 +183,16 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.pause == nil {
+		c.pause = pause
+	}
+	if c.slow == nil {
+		c.slow = pause
+	}
 	return c, errors.Join(errs...)
 }
 
-func fill[T int | time.Duration](field *T, value T) {
+func fill[T int | float64 | time.Duration](field *T, value T) {
 	if *field == 0 {
 		*field = value
 	}

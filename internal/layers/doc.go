@@ -16,8 +16,9 @@
 // dead in a bitmap that is read after the postings, and vanishes at once; its
 // postings go when a merge next passes over them.
 //
-// Readers take one counted snapshot and wait for nobody. The package starts no
-// goroutines and keeps no record of its own: which layers there are, which ids
+// Readers take one counted snapshot and wait for nobody. Writing a layer takes
+// some goroutines, which end with the call that writes it; there are no others.
+// The package keeps no record of its own: which layers there are, which ids
 // are pending and which are dead is the catalogue's to remember, and reaches
 // it as a [Change] per flush or merge, to be committed as one batch. A file is
 // complete before the Change that names it and is removed only after the

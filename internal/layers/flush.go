@@ -88,7 +88,7 @@ func (inv *Inverted) freeze() (t *table, left bool, err error) {
 		return nil, false, nil
 	}
 	return v.active, false, inv.swap(func(old *view) *view {
-		return inv.newView(inv.newTable(), old.active, slices.Clone(old.layers), old.dead.Load())
+		return inv.newView(inv.newTable(old.active), old.active, slices.Clone(old.layers), old.dead.Load())
 	})
 }
 
@@ -192,6 +192,7 @@ func (inv *Inverted) writeNumber(ctx context.Context, n uint32, ids *roaring.Bit
 
 func (inv *Inverted) fillLayer(ctx context.Context, sink Sink, ids *roaring.Bitmap, rows func(*writer) error) (Layer, error) {
 	w := newWriter(sink, inv.cfg.partKeys, inv.keyCheck)
+	defer w.close()
 	if err := rows(w); err != nil || w.rows == 0 {
 		return Layer{}, err
 	}

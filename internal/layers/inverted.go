@@ -12,6 +12,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/dchest/siphash"
+	"github.com/multiformats/go-multihash"
 
 	"github.com/dagstore/dagstore/index"
 )
@@ -24,7 +25,8 @@ type Inverted struct {
 	k0, k1   uint64
 	keyCheck uint32
 
-	view atomic.Pointer[view] // nil once closed
+	view    atomic.Pointer[view] // nil once closed
+	visited atomic.Bool          // somebody has looked up or added since a merge has looked
 
 	// gate is held for reading while keys go into the active table and for
 	// writing while that is frozen, so that no shard is split over two.
@@ -36,6 +38,7 @@ type Inverted struct {
 	room     roomTaken           // by all tables in memory
 	trash    []*layer            // no view holds them: to be closed and maybe removed
 	failedAt time.Time           // when the last flush failed; zero after one that did not
+	addedAt  time.Time           // when something was added last, or the index was opened
 	closed   bool                // and nobody sweeps any more
 
 	flushing, merging, large semaphore
@@ -85,6 +88,7 @@ func Open(ctx context.Context, cfg Config, list []Layer, dead []index.ID) (*Inve
 		flushing: make(semaphore, 1),
 		merging:  make(semaphore, 1),
 		large:    make(semaphore, 1),
+		addedAt:  cfg.Now(),
 	}
 	inv.keyCheck = uint32(siphash.Hash(inv.k0, inv.k1, []byte(magic)))
 	opened, err := inv.openLayers(ctx, list)
@@ -96,9 +100,12 @@ func Open(ctx context.Context, cfg Config, list []Layer, dead []index.ID) (*Inve
 	for _, id := range dead {
 		bitmap.Add(uint32(id))
 	}
-	inv.view.Store(inv.newView(inv.newTable(), nil, opened, bitmap))
+	inv.view.Store(inv.newView(inv.newTable(nil), nil, opened, bitmap))
 	return inv, nil
 }
+
+// keyOf is the key under which mh is found.
+func (inv *Inverted) keyOf(mh multihash.Multihash) uint64 { return siphash.Hash(inv.k0, inv.k1, mh) }
 
 func (inv *Inverted) openLayers(ctx context.Context, list []Layer) ([]*layer, error) {
 	var opened []*layer
@@ -125,8 +132,15 @@ func (inv *Inverted) openLayers(ctx context.Context, list []Layer) ([]*layer, er
 	return nil, errors.Join(errs...)
 }
 
-// newTable returns a table for as much as all tables together may hold.
-func (inv *Inverted) newTable() *table { return newTable(2 * inv.cfg.MemEntries) }
+// newTable returns a table for as much as all tables together may hold. After
+// one that was full the next one is expected to fill up, too.
+func (inv *Inverted) newTable(before *table) *table {
+	expected := 0
+	if before != nil && before.keys >= inv.cfg.MemEntries/2 {
+		expected = before.keys
+	}
+	return newTable(2*inv.cfg.MemEntries, expected)
+}
 
 // Drop makes id vanish from every answer before it returns, also if it is
 // added later. It is in memory only: that id is dead is the caller's to store,
@@ -203,7 +217,7 @@ type Stats struct {
 	MemShards int   // pending: found, and not yet in a layer
 	MemBytes  int64 // of the tables
 	Dead      int64 // ids
-	Trash     int   // files to be closed or removed by the next Flush, Merge or Close
+	Trash     int   // files to be closed or removed by the next Flush, Merge, Sweep or Close
 }
 
 // Stats returns what there is. After Close it is all zero.
@@ -263,10 +277,25 @@ func (inv *Inverted) discard(l *layer) {
 		inv.trash = append(inv.trash, l)
 	}
 	inv.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		_ = l.file.Close() // nothing was written
+	case inv.cfg.Unread != nil:
+		inv.cfg.Unread()
 	}
 }
+
+// SweepDue says whether there is something for [Inverted.Sweep] to do.
+func (inv *Inverted) SweepDue() bool {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return len(inv.trash) > 0
+}
+
+// Sweep closes the layers that are out of use and that nobody reads any more,
+// and removes their files. Flushes and merges do the same by the way; it is for
+// those that a reader left after them. What cannot be removed stays due.
+func (inv *Inverted) Sweep(ctx context.Context) error { return inv.sweep(ctx) }
 
 // sweep closes the layers that no view holds any more and removes those that
 // are out of the list. What cannot be removed is tried again next time.

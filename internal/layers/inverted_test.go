@@ -273,8 +273,8 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 }
 
 func TestConfigSaysAllThatIsWrong(t *testing.T) {
-	_, err := Open(t.Context(), Config{MemEntries: -1, MemShards: -1, MaxAge: -1}, nil, nil)
-	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 6 {
-		t.Errorf("six faults give: %v", err)
+	_, err := Open(t.Context(), Config{MemEntries: -1, MemShards: -1, MaxAge: -1, MergeShare: 2, IdleAfter: -1}, nil, nil)
+	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 8 {
+		t.Errorf("eight faults give: %v", err)
 	}
 }

@@ -3,9 +3,7 @@ package layers
 import (
 	"context"
 	"encoding/binary"
-	"math"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -22,7 +20,9 @@ type layer struct {
 	file  File
 	parts []part
 	ids   *roaring.Bitmap // never changed
+	notes noteBook
 
+	warmed   atomic.Bool  // all filters and fan-outs were asked for
 	spoiled  atomic.Bool  // it proved to be damaged: what it holds has to be added again
 	refs     atomic.Int64 // views that hold it
 	obsolete bool         // out of the list: to be removed once closed; written before the last view goes
@@ -109,27 +109,35 @@ func (l *layer) touch(n uint32) (err error) {
 }
 
 // find puts c before the postings of key. It returns false if there are none.
-func (l *layer) find(key uint64, c *cursor) (ok bool, err error) {
+// q is what the filter said, if it was asked.
+func (l *layer) find(key uint64, q *probe, c *cursor) (ok bool, err error) {
 	if mem := l.mem; mem != nil {
 		defer mmap.Guard(mem, debug.SetPanicOnFault(true), &err)
 	}
 	c.window.pages = &l.pages
-	p := l.part(key)
+	p := q.part
 	if p == nil {
-		return false, nil
+		if p = l.part(key); p == nil {
+			return false, nil
+		}
+		if ok, err := l.mayHold(p, key, &c.window); !ok || err != nil {
+			return false, err
+		}
 	}
-	if ok, err := l.mayHold(p, key, &c.window); !ok || err != nil {
-		return false, err
+	lo, hi := q.lo, q.hi
+	if q.fan == 0 {
+		lo, hi, err = l.fanOut(p, key, &c.window)
+	} else {
+		err = p.inRows(lo, hi)
 	}
-	lo, hi, err := l.fanOut(p, key, &c.window)
 	if err != nil {
 		return false, err
 	}
 	// The last row whose key is not higher: its key's ids end there.
-	if lo, err = c.after(p, lo, hi, row{key, math.MaxUint32}); err != nil {
+	if lo, err = c.locate(p, lo, hi, key); err != nil {
 		return false, err
 	}
-	c.part, c.key, c.left, c.last = p, key, lo, 1<<32
+	c.part, c.key, c.left, c.last = p, key, l.notes.before(key, lo), 1<<32
 	return c.next()
 }
 
@@ -180,21 +188,24 @@ func (l *layer) has(key uint64, id index.ID) (is bool, err error) {
 	return binary.LittleEndian.Uint64(b) == key && index.ID(binary.LittleEndian.Uint32(b[8:])) == id, nil
 }
 
-// part returns the only partition that may hold key, or nil.
-func (l *layer) part(key uint64) *part {
-	i := 0
-	if len(l.parts) > 1 {
-		i, _ = slices.BinarySearchFunc(l.parts, key, func(p part, key uint64) int {
-			if p.last < key {
-				return -1
-			}
-			return 1
-		})
+// expectedPages is up to how many pages of a partition are read at once: its
+// fan-out and its filter, if it is of the size that is written.
+const expectedPages = 24
+
+// expect has what a look-up needs of p beside rows read in one piece, if there
+// is a page of the filter, at one of these places, that nobody has seen yet.
+func (l *layer) expect(p *part, at [3]uint32) {
+	if l.mem == nil || l.warmed.Load() {
+		return
 	}
-	if i == len(l.parts) || key < l.parts[i].first || key > l.parts[i].last {
-		return nil
+	first, last := p.filterPage+at[0]/pageData, p.filterPage+at[2]/pageData
+	if l.isChecked(first) && l.isChecked(last) {
+		return
 	}
-	return &l.parts[i]
+	if p.endPage-p.fanPage <= expectedPages {
+		first, last = p.fanPage, p.endPage-1
+	}
+	l.prefetch(first, last-first+1)
 }
 
 // mayHold asks the filter.
@@ -203,6 +214,7 @@ func (l *layer) mayHold(p *part, key uint64, w *window) (bool, error) {
 		return true, nil
 	}
 	print, at := p.filter.probe(key)
+	l.expect(p, at)
 	for _, i := range at {
 		if err := w.load(p.filterPage + i/pageData); err != nil {
 			return false, err
@@ -224,10 +236,15 @@ func (l *layer) fanOut(p *part, key uint64, w *window) (lo, hi uint32, err error
 	if hi, err = fanEntry(p, slot+1, w); err != nil {
 		return 0, 0, err
 	}
+	return lo, hi, p.inRows(lo, hi)
+}
+
+// inRows returns an error if p has no such range of rows.
+func (p *part) inRows(lo, hi uint32) error {
 	if lo > hi || hi > p.rows {
-		return 0, 0, damaged("fan-out from row %d to %d of %d", lo, hi, p.rows)
+		return damaged("fan-out from row %d to %d of %d", lo, hi, p.rows)
 	}
-	return lo, hi, nil
+	return nil
 }
 
 func fanEntry(p *part, slot uint32, w *window) (uint32, error) {

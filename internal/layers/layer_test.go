@@ -32,6 +32,7 @@ func build(t testing.TB, n, partKeys int, ids func(i int) []index.ID) []byte {
 	slices.Sort(keys)
 	var out bytes.Buffer
 	w := newWriter(&out, partKeys, 7)
+	defer w.close()
 	all := roaring.New()
 	for _, key := range keys {
 		for _, id := range ids(at[key]) {
@@ -57,7 +58,7 @@ func plain(b []byte) File { return plainFile{bytes.NewReader(b)} }
 func lookup(l *layer, key uint64) (ids []index.ID, err error) {
 	c := cursor{layer: l}
 	defer c.close()
-	ok, err := l.find(key, &c)
+	ok, err := l.find(key, &probe{}, &c)
 	for ok && err == nil {
 		ids = append(ids, c.id)
 		ok, err = c.advance()
@@ -130,6 +131,7 @@ func sumOf(b []byte) string {
 
 func TestWriterKeepsOrder(t *testing.T) {
 	w := newWriter(&bytes.Buffer{}, 10, 0)
+	defer w.close()
 	must(t, w.add(5, 5))
 	must(t, w.add(5, 5))
 	if err := w.add(5, 4); !errors.Is(err, errOrder) {

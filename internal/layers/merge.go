@@ -11,7 +11,8 @@ import (
 	"github.com/dagstore/dagstore/internal/mmap"
 )
 
-// MergeDue says whether [Inverted.Merge] has something to do.
+// MergeDue says whether [Inverted.Merge] has something to do: if a limit is
+// passed, or nothing was added for IdleAfter and layers can be merged further.
 func (inv *Inverted) MergeDue() bool {
 	v, err := inv.acquire()
 	if err != nil {
@@ -23,9 +24,9 @@ func (inv *Inverted) MergeDue() bool {
 
 // Merge merges one group of layers, if a group is due, into one without the
 // postings of dead ids, and says whether it did. Call it until it did not: then there
-// are few layers, whatever came before. Merges wait for each other, and nobody
+// are few layers, whatever came before. While others look up or add it works MergeShare of the time. Merges wait for each other, and nobody
 // waits for a merge. The old files are removed when the last reader is done
-// with them, by the next Flush, Merge or Close. After an error nothing has
+// with them, by the next Flush, Merge, Sweep or Close. After an error nothing has
 // changed, but that a layer which proved damaged is left out from then on; see
 // [Inverted.Spoiled].
 func (inv *Inverted) Merge(ctx context.Context) (bool, error) {
@@ -48,9 +49,16 @@ func (inv *Inverted) mergeOne(ctx context.Context) (bool, error) {
 	if len(group) == 0 {
 		return false, nil
 	}
+	err = inv.mergeGroup(ctx, group, nil)
+	return err == nil, err
+}
+
+// mergeGroup merges layers of a view that the caller holds. outer is the merge
+// that waits for it, or nil.
+func (inv *Inverted) mergeGroup(ctx context.Context, group []*layer, outer *pace) error {
 	dead, err := inv.deadNow()
 	if err != nil {
-		return false, err
+		return err
 	}
 	ids := roaring.New()
 	for _, l := range group {
@@ -60,25 +68,72 @@ func (inv *Inverted) mergeOne(ctx context.Context) (bool, error) {
 	var merged *layer
 	if !ids.IsEmpty() {
 		merged, err = inv.writeLayer(ctx, ids, func(w *writer) error {
-			return inv.spoils(mergeRows(ctx, w, group, dead), group)
+			return inv.spoils(mergeRows(ctx, w, group, dead, inv.newPace(group, outer)), group)
 		})
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
-	if err := inv.commit(ctx, replacement{add: merged, remove: group}); err != nil {
-		return false, err
+	return inv.commit(ctx, replacement{add: merged, remove: group})
+}
+
+// mergeMeanwhile merges small layers while a merge of much larger ones waits,
+// if so many have come that they would be merged now: the larger merge may
+// take minutes, and a table is written out every second.
+func (inv *Inverted) mergeMeanwhile(ctx context.Context, outer *pace) error {
+	v, err := inv.acquire()
+	if err != nil {
+		return err
 	}
-	return true, nil
+	defer v.release()
+	group := inv.pickAmong(v, outer.merges)
+	// Of many, as many as are much smaller together: the rest waits for its turn,
+	// and must not keep these waiting.
+	for len(group) > fanIn && entriesOf(group)*fanIn > entriesOf(outer.group) {
+		group = group[:len(group)-1]
+	}
+	if len(group) == 0 || entriesOf(group)*fanIn > entriesOf(outer.group) {
+		return nil
+	}
+	return inv.mergeGroup(ctx, group, outer)
+}
+
+func entriesOf(group []*layer) (n int64) {
+	for _, l := range group {
+		n += l.Entries
+	}
+	return n
 }
 
 // pick returns the layers of v to merge next.
 func (inv *Inverted) pick(v *view) []*layer {
+	if group := inv.pickAmong(v, nil); group != nil || !inv.idle() {
+		return group
+	}
+	sound, sizes := inv.sizes(v, nil)
+	return chosen(sound, pickIdle(sizes))
+}
+
+// pickAmong returns which layers of v the limits ask to merge, but for those
+// that are being merged.
+func (inv *Inverted) pickAmong(v *view, merging func(*layer) bool) []*layer {
+	sound, sizes := inv.sizes(v, merging)
+	return chosen(sound, pick(sizes))
+}
+
+func chosen(layers []*layer, which []int) (group []*layer) {
+	for _, i := range which {
+		group = append(group, layers[i])
+	}
+	return group
+}
+
+// sizes returns the layers of v that may be merged, and what the policy has to
+// know of them.
+func (inv *Inverted) sizes(v *view, merging func(*layer) bool) (sound []*layer, sizes []size) {
 	dead := v.dead.Load()
-	sound := make([]*layer, 0, len(v.layers))
-	sizes := make([]size, 0, len(v.layers))
 	for _, l := range v.layers {
-		if l.spoiled.Load() {
+		if l.spoiled.Load() || merging != nil && merging(l) {
 			continue
 		}
 		s := size{entries: l.Entries}
@@ -87,15 +142,22 @@ func (inv *Inverted) pick(v *view) []*layer {
 		}
 		sound, sizes = append(sound, l), append(sizes, s)
 	}
-	var group []*layer
-	for _, i := range pick(sizes) {
-		group = append(group, sound[i])
-	}
-	return group
+	return sound, sizes
 }
 
+// idle says that nothing was added for a while.
+func (inv *Inverted) idle() bool {
+	now := inv.cfg.Now()
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return now.Sub(inv.addedAt) >= inv.cfg.IdleAfter
+}
+
+// stepRows is after how many rows a merge looks around: less than a millisecond.
+const stepRows = 4096
+
 // mergeRows adds all rows of the layers but those of dead ids.
-func mergeRows(ctx context.Context, w *writer, group []*layer, dead *roaring.Bitmap) error {
+func mergeRows(ctx context.Context, w *writer, group []*layer, dead *roaring.Bitmap, p *pace) error {
 	var readers []*rowReader
 	for _, l := range group {
 		r := &rowReader{layer: l, window: window{pages: &l.pages}}
@@ -106,7 +168,7 @@ func mergeRows(ctx context.Context, w *writer, group []*layer, dead *roaring.Bit
 			readers = append(readers, r)
 		}
 	}
-	for len(readers) > 0 {
+	for rows := 0; len(readers) > 0; rows++ {
 		low := 0
 		for i, r := range readers {
 			if r.row.less(readers[low].row) {
@@ -114,10 +176,12 @@ func mergeRows(ctx context.Context, w *writer, group []*layer, dead *roaring.Bit
 			}
 		}
 		r := readers[low]
-		if !dead.Contains(uint32(r.row.id)) {
-			if w.used == 0 && ctx.Err() != nil {
-				return context.Cause(ctx)
+		if rows%stepRows == 0 {
+			if err := p.step(ctx); err != nil {
+				return err
 			}
+		}
+		if !dead.Contains(uint32(r.row.id)) {
 			if err := w.add(r.row.key, r.row.id); err != nil {
 				return err
 			}

@@ -38,6 +38,9 @@ func (p *pages) prefetch(first, n uint32) {
 	}
 }
 
+// isChecked says whether page n was held against its checksum.
+func (p *pages) isChecked(n uint32) bool { return p.checked[n/32].Load()>>(n%32)&1 != 0 }
+
 // readFault makes of an error of reading a file what it means: a file that
 // has become shorter, or a mapping that has lost a page, is damaged.
 func readFault(err error) error {

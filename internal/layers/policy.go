@@ -44,11 +44,7 @@ func (s size) tier() int {
 // is full, the smallest layers if there are too many of all tiers, or one
 // alone that is rotten.
 func pick(layers []size) []int {
-	order := make([]int, len(layers))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[a].entries, layers[b].entries) })
+	order := bySize(layers)
 	for begin := 0; begin < len(order); {
 		end := begin
 		for end < len(order) && layers[order[end]].tier() == layers[order[begin]].tier() {
@@ -68,4 +64,39 @@ func pick(layers []size) []int {
 		}
 	}
 	return nil
+}
+
+// idleGain: in idle time layers are merged if the largest of them has not more
+// than so many times the entries of the others. So an entry is written again
+// only when its layer grows by half, and what is left more than doubles from
+// one layer to the next.
+const idleGain = 2
+
+// pickIdle returns which layers to merge when there is nothing else to do, or
+// nil: as many of the smallest as are worth it.
+func pickIdle(layers []size) []int {
+	order := bySize(layers)
+	most := 0
+	sum := int64(0)
+	for i, at := range order[:min(len(order), maxGroup)] {
+		n := layers[at].entries
+		if i > 0 && sum*idleGain >= n {
+			most = i + 1
+		}
+		sum += n
+	}
+	if most == 0 {
+		return nil
+	}
+	return order[:most]
+}
+
+// bySize returns the numbers of layers, the smallest first.
+func bySize(layers []size) []int {
+	order := make([]int, len(layers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[a].entries, layers[b].entries) })
+	return order
 }

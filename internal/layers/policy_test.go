@@ -1,10 +1,12 @@
 package layers
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/longtest"
 )
 
 // simulate adds n layers of a size, merging as the policy says, and returns the
@@ -15,18 +17,7 @@ func simulate(n int, entries int64) (most int, amplification float64) {
 	for range n {
 		layers = append(layers, size{entries: entries})
 		written += entries
-		for group := pick(layers); group != nil; group = pick(layers) {
-			var sum int64
-			for _, i := range group {
-				sum += layers[i].entries
-			}
-			slices.Sort(group)
-			for _, i := range slices.Backward(group) {
-				layers = slices.Delete(layers, i, i+1)
-			}
-			layers = append(layers, size{entries: sum})
-			written += sum
-		}
+		layers, written = settle(layers, written, pick)
 		most = max(most, len(layers))
 	}
 	return most, float64(written) / float64(int64(n)*entries)
@@ -49,6 +40,53 @@ func TestLayersStayFew(t *testing.T) {
 			t.Errorf("%d × %d entries: %d layers, written %.1f times", c.n, c.entries, most, amp)
 		}
 	}
+}
+
+// A billion entries, flushed as the table fills, in pieces of any size: at most
+// 15 layers, each entry written at most five times; and idle time leaves few.
+func TestABillionEntries(t *testing.T) {
+	const billion = 1_000_000_000
+	rng := rand.New(rand.NewPCG(longtest.Seed(), 1))
+	for name, next := range map[string]func() int64{
+		"tables":       func() int64 { return defaultMemEntries },
+		"tables, over": func() int64 { return defaultMemEntries + rng.Int64N(defaultMemEntries) },
+		"and large":    func() int64 { return defaultMemEntries + int64(rng.ExpFloat64()*2e6) },
+		"one by one":   func() int64 { return 2_000_000 },
+	} {
+		var layers []size
+		var total, written, idle int64
+		most := 0
+		for total < billion {
+			n := min(next(), billion-total)
+			layers, total, written = append(layers, size{entries: n}), total+n, written+n
+			layers, written = settle(layers, written, pick)
+			most = max(most, len(layers))
+		}
+		before := len(layers)
+		layers, idle = settle(layers, 0, pickIdle)
+		amp := float64(written) / billion
+		longtest.Figure(t, "%s: %d entries, at most %d layers, each written %.3f times; %d layers, in idle time %d by writing %.2f more",
+			name, total, most, amp, before, len(layers), float64(idle)/billion)
+		if most > maxLayers || amp > 5 || len(layers) > 4 || float64(idle)/billion > 2 {
+			t.Errorf("%s: %d layers, written %.3f times, %d in idle time", name, most, amp, len(layers))
+		}
+	}
+}
+
+// settle merges layers as long as choose says so, and adds to written what that writes.
+func settle(layers []size, written int64, choose func([]size) []int) ([]size, int64) {
+	for group := choose(layers); group != nil; group = choose(layers) {
+		var sum int64
+		for _, i := range group {
+			sum += layers[i].entries
+		}
+		slices.Sort(group)
+		for _, i := range slices.Backward(group) {
+			layers = slices.Delete(layers, i, i+1)
+		}
+		layers, written = append(layers, size{entries: sum}), written+sum
+	}
+	return layers, written
 }
 
 func TestPick(t *testing.T) {

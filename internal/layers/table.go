@@ -29,10 +29,12 @@ type table struct {
 	mu      sync.Mutex
 	nodes   uint32    // in use
 	keys    int       // different ones: slots in use
+	coming  int       // keys that are being inserted, and have no slot yet
 	charge  roomTaken // what was reserved for what is in it, repeats counted
 	shards  map[index.ID]struct{}
 	settled map[index.ID]struct{} // need no posting of this table, only an end to being pending
 	oldest  time.Time             // when the first of them came
+	warm    uint64                // takes what was loaded only so that it is in a cache
 }
 
 // A slot is 0, or the high 32 bits of the key above the number of the first
@@ -60,14 +62,19 @@ func newSlots(bits uint) *slots {
 	return &slots{shift: 64 - bits, at: make([]atomic.Uint64, 1<<bits)}
 }
 
-// newTable returns an empty table that can hold most entries.
-func newTable(most int) *table {
+// newTable returns an empty table that can hold most entries, with slots for
+// as many as are expected.
+func newTable(most, expected int) *table {
 	t := &table{
 		chunks:  make([]atomic.Pointer[chunk], most/chunkLen+1),
 		shards:  make(map[index.ID]struct{}),
 		settled: make(map[index.ID]struct{}),
 	}
-	t.slots.Store(newSlots(minBits))
+	width := uint(minBits)
+	for expected > 1<<width/8*5 {
+		width++
+	}
+	t.slots.Store(newSlots(width))
 	return t
 }
 
@@ -93,15 +100,52 @@ func (t *table) find(key uint64) uint32 {
 
 // insert makes id found under keys. Pairs that are there already stay. The
 // lock is given up now and then, for other writers.
+//
+// Keys come sorted, which meets slots and chunks in their order. In slots that
+// are too few they would gather at one end, and each would have to look past all before it:
+// so there is room for all of them first.
 func (t *table) insert(keys []uint64, id index.ID) {
 	const batch = 1024
+	t.mu.Lock()
+	t.coming += len(keys)
+	t.fit()
+	t.mu.Unlock()
 	for part := range slices.Chunk(keys, batch) {
 		t.mu.Lock()
-		for _, key := range part {
-			t.insertOne(key, id)
+		t.coming -= len(part)
+		for few := range slices.Chunk(part, together) {
+			t.warm += t.touchSlots(few)
+			for _, key := range few {
+				t.insertOne(key, id)
+			}
 		}
 		t.mu.Unlock()
 	}
+}
+
+// together is how many slots or nodes are loaded before the first of them is
+// looked at. Most are in no cache, and waiting for all takes little longer than
+// waiting for one; while they are changed or compared, each would wait for itself.
+const together = 32
+
+// touchSlots loads the homes of keys. The sum means nothing, but that the loads
+// are not left out.
+func (t *table) touchSlots(keys []uint64) (sum uint64) {
+	s := t.slots.Load()
+	for _, key := range keys {
+		sum += s.at[key>>s.shift].Load()
+	}
+	return sum
+}
+
+// touchNodes loads the first nodes of the chains at some slots, likewise.
+func (t *table) touchNodes(at []atomic.Uint64) (sum uint64) {
+	for i := range at {
+		if v := at[i].Load(); v != 0 {
+			sum += t.node(uint32(v)).key
+		}
+	}
+	return sum
 }
 
 func (t *table) insertOne(key uint64, id index.ID) {
@@ -111,9 +155,8 @@ func (t *table) insertOne(key uint64, id index.ID) {
 		v := s.at[i].Load()
 		if v == 0 {
 			s.at[i].Store(key>>32<<32 | uint64(t.newNode(key, id, 0)))
-			if t.keys++; t.keys > len(s.at)/8*5 {
-				t.grow(s)
-			}
+			t.keys++
+			t.fit()
 			return
 		}
 		if v>>32 != key>>32 || t.node(uint32(v)).key != key {
@@ -152,14 +195,24 @@ func (t *table) newNode(key uint64, id index.ID, next uint32) uint32 {
 	t.nodes++
 	n := t.node(t.nodes)
 	n.key, n.id = key, id
-	n.next.Store(next)
+	if next != 0 { // else it is that already
+		n.next.Store(next)
+	}
 	return t.nodes
 }
 
-// grow publishes slots of twice the number. Readers of the old ones find what
-// was there before.
-func (t *table) grow(old *slots) {
-	s := newSlots(64 - old.shift + 1)
+// fit publishes more slots if these are too few. Readers of the old ones find
+// what was there before.
+func (t *table) fit() {
+	old := t.slots.Load()
+	bits := 64 - old.shift
+	for t.keys+t.coming > 1<<bits/8*5 {
+		bits++
+	}
+	if bits == 64-old.shift {
+		return
+	}
+	s := newSlots(bits)
 	mask := len(s.at) - 1
 	for i := range old.at {
 		v := old.at[i].Load()
@@ -187,6 +240,9 @@ func (t *table) sorted() iter.Seq2[uint64, uint32] {
 		s := t.slots.Load()
 		var run, wrapped []head
 		for i := range s.at {
+			if i%together == 0 {
+				t.warm += t.touchNodes(s.at[i:min(i+together, len(s.at))])
+			}
 			if v := s.at[i].Load(); v != 0 {
 				h := head{t.node(uint32(v)).key, uint32(v)}
 				if int(h.key>>s.shift) > i {
@@ -210,8 +266,17 @@ type head struct {
 	ref uint32
 }
 
+// yieldSorted sorts a run by insertion, if it is as short as most are.
 func yieldSorted(run []head, yield func(uint64, uint32) bool) bool {
-	slices.SortFunc(run, func(a, b head) int { return cmp.Compare(a.key, b.key) })
+	const short = 24
+	if len(run) > short {
+		slices.SortFunc(run, func(a, b head) int { return cmp.Compare(a.key, b.key) })
+	}
+	for i := 1; i < len(run); i++ {
+		for j := i; j > 0 && run[j].key < run[j-1].key; j-- {
+			run[j], run[j-1] = run[j-1], run[j]
+		}
+	}
 	for _, h := range run {
 		if !yield(h.key, h.ref) {
 			return false

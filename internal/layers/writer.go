@@ -1,14 +1,15 @@
 package layers
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
-	"github.com/FastFilter/xorfilter"
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/dagstore/dagstore/index"
@@ -17,36 +18,67 @@ import (
 var (
 	errOrder   = errors.New("layers: pairs are not added in order")
 	errTooMany = errors.New("layers: too much for one layer")
+	errPanic   = errors.New("layers: panic while writing a layer")
 )
 
-// A writer writes a layer in one pass and in memory bounded by one partition.
+const (
+	// blockRows is how many rows go from who adds them to who writes them at once.
+	blockRows = 24 * rowsPerPage
+
+	// blocksAhead bounds how far adding gets ahead of writing: enough for the
+	// filters of a few partitions to be built meanwhile, some 2 MiB.
+	blocksAhead = 16
+)
+
+// A writer writes a layer in one pass and in bounded memory: a few MiB, and
+// the keys and filters of some partitions more than there are processors.
+//
+// Three things go on at once: whoever calls add brings rows, one goroutine
+// puts them on pages, and one for each partition that is complete builds its
+// filter. All of them have ended when finish or close returns.
 type writer struct {
-	out      *bufio.Writer
 	partKeys int
-	keyCheck uint32
 
-	page [pageSize]byte
-	used int    // bytes of page
-	n    uint32 // of page
-
-	part   part     // the partition under way
-	keys   []uint64 // its keys,
-	starts []uint32 // and their first rows
-	parts  []part
+	block  []byte // the rows under way
+	used   int    // bytes of it
+	part   *partition
+	parts  int // partitions that were made
 	rows   uint64
 	unique uint64
 	key    uint64 // of the last row
 	id     index.ID
 
-	builder xorfilter.BinaryFuseBuilder
+	pages  *pageWriter
+	queue  chan piece
+	blocks chan []byte     // to be filled again
+	free   chan *partition // likewise
+	failed atomic.Bool     // why is in pages.err, once idle is closed
+	idle   chan struct{}   // closed when nobody writes any more
+	ended  sync.Once
 }
 
-func newWriter(w io.Writer, partKeys int, keyCheck uint32) *writer {
-	return &writer{out: bufio.NewWriterSize(w, 256<<10), partKeys: partKeys, keyCheck: keyCheck}
+// A piece is what is to be written next: rows, or after all rows of a partition
+// its end.
+type piece struct {
+	rows []byte
+	end  *partition
+}
+
+func newWriter(out io.Writer, partKeys int, keyCheck uint32) *writer {
+	w := &writer{
+		partKeys: partKeys,
+		pages:    newPageWriter(out, keyCheck),
+		queue:    make(chan piece, blocksAhead),
+		blocks:   make(chan []byte, blocksAhead),
+		free:     make(chan *partition, runtime.GOMAXPROCS(0)+2),
+		idle:     make(chan struct{}),
+	}
+	go w.write()
+	return w
 }
 
 // add appends a pair. Pairs come by rising key, then id; a repeated one is
-// left out.
+// left out. The error is that of an earlier pair, which could not be written.
 func (w *writer) add(key uint64, id index.ID) error {
 	if w.rows == 0 || key != w.key {
 		if w.rows > 0 && key < w.key {
@@ -62,176 +94,148 @@ func (w *writer) add(key uint64, id index.ID) error {
 		return nil
 	}
 	w.key, w.id = key, id
-	binary.LittleEndian.PutUint64(w.page[w.used:], key)
-	binary.LittleEndian.PutUint32(w.page[w.used+8:], uint32(id))
+	w.block = binary.LittleEndian.AppendUint64(w.block, key)
+	w.block = binary.LittleEndian.AppendUint32(w.block, uint32(id))
 	w.used += rowSize
 	w.rows++
 	if w.part.rows++; w.part.rows == math.MaxUint32 {
 		return errTooMany
 	}
-	if w.used == rowsPerPage*rowSize {
-		return w.endPage()
+	if w.used == blockRows*rowSize {
+		return w.send()
 	}
 	return nil
 }
 
 // addKey notes where the rows of key begin, in a new partition if this one is full.
 func (w *writer) addKey(key uint64) error {
-	if len(w.keys) == w.partKeys {
+	if w.part != nil && len(w.part.keys) == w.partKeys {
 		if err := w.endPart(); err != nil {
 			return err
 		}
 	}
-	w.keys = append(w.keys, key)
-	w.starts = append(w.starts, w.part.rows)
+	if w.part == nil {
+		w.part = w.newPart()
+	}
+	w.part.keys = append(w.part.keys, key)
+	w.part.starts = append(w.part.starts, w.part.rows)
+	w.unique++
 	return nil
 }
 
-// endPage writes the page with its checksum, if there is anything on it.
-func (w *writer) endPage() error {
+// newPart returns an empty partition, waiting for one if too many are being
+// written.
+func (w *writer) newPart() *partition {
+	if w.parts < cap(w.free) {
+		w.parts++
+		return &partition{ready: make(chan error, 1)}
+	}
+	p := <-w.free
+	p.reset()
+	return p
+}
+
+// send hands over the rows under way.
+func (w *writer) send() error {
 	if w.used == 0 {
 		return nil
 	}
-	clear(w.page[w.used:])
-	binary.LittleEndian.PutUint32(w.page[pageData:], pageCRC(w.n, w.page[:pageData]))
-	if _, err := w.out.Write(w.page[:]); err != nil {
-		return err
+	w.queue <- piece{rows: w.block}
+	select {
+	case w.block = <-w.blocks:
+	default:
+		w.block = nil
 	}
-	if w.n++; w.n == math.MaxUint32 {
-		return errTooMany
-	}
-	w.used = 0
-	return nil
+	w.block, w.used = w.block[:0], 0
+	return w.failure()
 }
 
-// write appends b to the page and to those after it.
-func (w *writer) write(b []byte) error {
-	for len(b) > 0 {
-		n := copy(w.page[w.used:pageData], b)
-		w.used += n
-		b = b[n:]
-		if w.used == pageData {
-			if err := w.endPage(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// endPart writes the fan-out and the filter of the rows since the last one.
+// endPart hands over the partition, whose filter is built meanwhile.
 func (w *writer) endPart() error {
-	if len(w.keys) == 0 {
+	if w.part == nil {
 		return nil
 	}
-	if err := w.endPage(); err != nil {
+	if err := w.send(); err != nil {
 		return err
 	}
-	p := &w.part
-	p.first, p.last = w.keys[0], w.keys[len(w.keys)-1]
-	p.keys = uint32(len(w.keys))
-	p.shift = fanShift(p.first, p.last, len(w.keys))
-	if err := w.writeFan(p); err != nil {
-		return err
-	}
-	if err := w.writeFilter(p); err != nil {
-		return err
-	}
-	if !p.plan(w.n) || p.endPage != w.n {
-		return fmt.Errorf("layers: partition planned to end at page %d ends at %d", p.endPage, w.n)
-	}
-	w.parts = append(w.parts, *p)
-	w.unique += uint64(len(w.keys))
-	w.part = part{page: w.n}
-	w.keys, w.starts = w.keys[:0], w.starts[:0]
-	return nil
+	p := w.part
+	w.part = nil
+	go func() { p.ready <- contained(p.build) }()
+	w.queue <- piece{end: p}
+	return w.failure()
 }
 
-// writeFan writes, for each slot, the first row whose key is in it or after
-// it, and the number of rows last.
-func (w *writer) writeFan(p *part) error {
-	if p.slots() == 1 {
+// failure returns why writing has failed, if so.
+func (w *writer) failure() error {
+	if !w.failed.Load() {
 		return nil
 	}
-	next := uint64(0) // slot to write
-	for i, key := range w.keys {
-		for slot := (key - p.first) >> p.shift; next <= slot; next++ {
-			if err := w.writeUint32(w.starts[i]); err != nil {
-				return err
-			}
+	w.close()
+	return w.pages.err
+}
+
+// write puts what comes on pages. After an error it takes the rest and drops
+// it, so that nobody waits.
+func (w *writer) write() {
+	defer close(w.idle)
+	for p := range w.queue {
+		if p.end != nil {
+			built := <-p.end.ready
+			w.try(func() error {
+				if built != nil {
+					return built
+				}
+				return w.pages.endPart(p.end)
+			})
+			w.free <- p.end
+			continue
+		}
+		w.try(func() error { return w.pages.write(p.rows) })
+		select {
+		case w.blocks <- p.rows:
+		default:
 		}
 	}
-	if err := w.writeUint32(p.rows); err != nil {
-		return err
-	}
-	return w.endPage()
 }
 
-func (w *writer) writeUint32(v uint32) error {
-	var b [4]byte
-	binary.LittleEndian.PutUint32(b[:], v)
-	return w.write(b[:])
+func (w *writer) try(do func() error) {
+	if w.pages.err != nil {
+		return
+	}
+	if w.pages.err = contained(do); w.pages.err != nil {
+		w.failed.Store(true)
+	}
 }
 
-// writeFilter writes the fingerprints, after it has held all keys against
-// them: a filter that denies a key would be a block that is never found. Rows
-// on a single page need no filter, since it would be a page as well.
-func (w *writer) writeFilter(p *part) error {
-	if p.rows <= rowsPerPage {
-		return nil
-	}
-	built, err := xorfilter.BuildBinaryFuse[uint8](&w.builder, w.keys)
-	if err != nil {
-		return fmt.Errorf("layers: filter of %d keys: %w", len(w.keys), err)
-	}
-	p.filter = filter{seed: built.Seed, segment: built.SegmentLength, segments: built.SegmentCount}
-	if !p.filter.valid() || p.filter.size() != uint64(len(built.Fingerprints)) {
-		return fmt.Errorf("layers: filter of %d keys has an unknown form", len(w.keys))
-	}
-	for _, key := range w.keys {
-		print, at := p.filter.probe(key)
-		if print != built.Fingerprints[at[0]]^built.Fingerprints[at[1]]^built.Fingerprints[at[2]] {
-			return fmt.Errorf("layers: filter of %d keys denies one of them", len(w.keys))
+// contained makes an error of a panic, which in a goroutine of ours would end
+// the process.
+func contained(do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errPanic, r)
 		}
-	}
-	if err := w.write(built.Fingerprints); err != nil {
-		return err
-	}
-	return w.endPage()
+	}()
+	return do()
+}
+
+// close ends the writing, done or not. A second one does nothing.
+func (w *writer) close() {
+	w.ended.Do(func() {
+		close(w.queue)
+		<-w.idle
+	})
 }
 
 // finish writes what is left and returns what the catalogue is to remember,
 // but for the number. At least one pair was added, and ids are not empty.
 func (w *writer) finish(ids *roaring.Bitmap) (Layer, error) {
-	if err := w.endPart(); err != nil {
+	err := w.endPart()
+	w.close()
+	if err == nil {
+		err = w.pages.err
+	}
+	if err != nil {
 		return Layer{}, err
 	}
-	foot := footer{
-		parts: uint32(len(w.parts)), rows: w.rows, keys: w.unique,
-		tailPage: w.n, ids: uint32(ids.GetCardinality()),
-		first: index.ID(ids.Minimum()), last: index.ID(ids.Maximum()), keyCheck: w.keyCheck,
-	}
-	var tail []byte
-	for i := range w.parts {
-		tail = w.parts[i].append(tail)
-	}
-	tail = appendIDs(tail, ids)
-	if len(tail) > math.MaxUint32 {
-		return Layer{}, errTooMany
-	}
-	foot.tailBytes = uint32(len(tail))
-	if err := w.write(tail); err != nil {
-		return Layer{}, err
-	}
-	if err := w.endPage(); err != nil {
-		return Layer{}, err
-	}
-	end := foot.append(nil)
-	if _, err := w.out.Write(end); err != nil {
-		return Layer{}, err
-	}
-	return Layer{
-		Length: foot.fileSize(), CRC: binary.LittleEndian.Uint32(end[footerSize-4:]),
-		Entries: int64(foot.rows), Keys: int64(foot.keys), First: foot.first, Last: foot.last,
-	}, w.out.Flush()
+	return w.pages.finish(w.rows, w.unique, ids)
 }

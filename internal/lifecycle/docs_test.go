@@ -32,18 +32,6 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-var stateTexts = map[shard.State]string{
-	shard.Registered:   "known, not indexed; the first use indexes it",
-	shard.Initializing: "being read and indexed for the first time",
-	shard.Available:    "indexed, nobody holds it",
-	shard.Serving:      "indexed, somebody holds it or waits for it to be opened",
-	shard.Recovering:   "being read and indexed again after a failure",
-	shard.Draining:     "failed while held: holders may finish, nobody new comes in",
-	shard.Destroying:   "to be gone when work has stopped and the last holder lets go",
-	shard.Errored:      "failed, nobody holds it; waits for Recover or Destroy",
-	shard.Gone:         "never registered, or destroyed",
-}
-
 // document prints the table as a page: a diagram of the transitions, then
 // each state with all that happens there.
 func document() []byte {
@@ -64,23 +52,16 @@ written before it is on disk.
 
 `)
 	b.WriteString("```mermaid\nstateDiagram-v2\n")
-	for from := shard.Registered; from <= shard.Gone; from++ {
-		for to := shard.Registered; to <= shard.Gone; to++ {
-			var on []string
-			for e := range numEvents {
-				next, do := look(from, e)
-				if from != to && next == to && !do.Has(Reload) {
-					on = append(on, e.String())
-				}
-			}
-			if len(on) > 0 {
-				fmt.Fprintf(&b, "  %s --> %s: %s\n", title(from), title(to), strings.Join(on, ", "))
-			}
+	for _, w := range Ways() {
+		on := make([]string, len(w.On))
+		for i, e := range w.On {
+			on[i] = e.String()
 		}
+		fmt.Fprintf(&b, "  %s --> %s: %s\n", title(w.From), title(w.To), strings.Join(on, ", "))
 	}
 	b.WriteString("```\n")
 	for s := shard.Registered; s <= shard.Gone; s++ {
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| event | then | effects |\n|---|---|---|\n", title(s), upper(stateTexts[s]))
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| event | then | effects |\n|---|---|---|\n", title(s), upper(About(s)))
 		var refused []string
 		for e := range numEvents {
 			switch next, do := look(s, e); {

@@ -35,21 +35,26 @@ const (
 // be called by any number of goroutines at once. Those that say so need a pin:
 // they must be called between a [Handle.Pin] that was true and its Unpin.
 type Handle struct {
-	state atomic.Uint64
-
-	key     shard.Key
+	// What a read needs comes first, in two lines of the processor's cache: of
+	// many open handles few are in it.
+	state   atomic.Uint64
 	id      index.ID
-	url     string
+	near    bool        // the source lies on this machine
+	used    atomic.Bool // since the clock's hand last passed
+	first   firstIndex  // index, if it has this short way; else nil
+	bytes   int64       // of the source
 	payload shard.Extent
-	roots   []cid.Cid
-	limits  car.Limits
-	source  source
-	index   IndexFile
+	plain   plain           // source, if it is a file and no more
 	count   func(bytes int) // may be nil
+	limits  car.Limits
+
+	key    shard.Key
+	url    string
+	roots  []cid.Cid
+	source source
+	index  IndexFile
 
 	confirmed *mount.Stat // how the source is, if it was doubted and found the same
-
-	used atomic.Bool // since the clock's hand last passed
 
 	// Guarded by the lock of the cache that h is in.
 	held       int     // accessors
@@ -79,7 +84,7 @@ func (h *Handle) Payload() shard.Extent { return h.payload }
 func (h *Handle) Limits() car.Limits { return h.limits }
 
 // Size returns the size of the source.
-func (h *Handle) Size() int64 { return h.source.size() }
+func (h *Handle) Size() int64 { return h.bytes }
 
 // Confirmed returns how the source is now, if that is not how it was indexed
 // and the source was found to be the same CAR nevertheless; ok says so.
@@ -92,7 +97,7 @@ func (h *Handle) Confirmed() (now mount.Stat, ok bool) {
 
 // Local reports whether the source lies on this machine, so that reads are
 // short and reach no network.
-func (h *Handle) Local() bool { return h.source.local() }
+func (h *Handle) Local() bool { return h.near }
 
 // Pin keeps the files of h open until Unpin, and reports whether it could. It
 // could not when they are closed already, after [Handle.Sever], and after the
@@ -134,11 +139,14 @@ func (h *Handle) Drop() {
 // by it.
 func (h *Handle) Sever() { h.state.Or(stateSevered) }
 
-// files is how many descriptors h has: a source that is not local has none,
-// and neither has a mapped index.
+// files is how many descriptors h has: a source that is not local has none, but
+// for two where what is read of it is kept, and neither has a mapped index.
 func (h *Handle) files() int {
 	if h.Local() {
 		return 1
+	}
+	if _, is := h.source.(*throughSource); is {
+		return 2
 	}
 	return 0
 }
@@ -195,6 +203,23 @@ func (h *Handle) Find(dst []index.Position, mh multihash.Multihash, limit int) (
 	return h.index.Find(dst, mh, limit)
 }
 
+// First returns the first of the positions that Find gives, which is the one of
+// the lowest offset; ok says that there is one. It needs a pin.
+func (h *Handle) First(mh multihash.Multihash) (p index.Position, ok bool, err error) {
+	if err := h.Err(); err != nil {
+		return p, false, err
+	}
+	if h.first != nil {
+		return h.first.First(mh)
+	}
+	var room [1]index.Position
+	all, err := h.index.Find(room[:0], mh, 1)
+	if err != nil || len(all) == 0 {
+		return p, false, err
+	}
+	return all[0], true, nil
+}
+
 // ReadAt reads into p from off in the source, counted from the first byte of
 // the file. It needs a pin. Fewer bytes than len(p) come with an error:
 // [io.EOF] at the end of the source; [shard.ErrChanged] if the source ends
@@ -229,6 +254,9 @@ func (h *Handle) Stream(ctx context.Context, off, n int64) (io.ReadCloser, error
 		return nil, fmt.Errorf("%w: read at negative offset %d", shard.ErrSource, off)
 	}
 	n = max(0, min(n, h.Size()-off))
+	if kept, ok := h.source.(*throughSource); ok && n > 0 {
+		return &throughStream{kept.kept.Stream(ctx, off, n, kept.stream), h}, nil
+	}
 	far, ok := h.source.(*rangeSource)
 	if !ok || n == 0 { // no request is made for no bytes
 		return &fileStream{ctx: ctx, h: h, off: off, end: off + n}, nil

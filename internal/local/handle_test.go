@@ -193,6 +193,13 @@ type iotestOneByte struct{ r io.Reader }
 
 func (o iotestOneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(1, len(p))]) }
 
+// countFile reads nothing, and says that it has read as many bytes.
+type countFile int
+
+func (n countFile) Read([]byte) (int, error)          { return int(n), nil }
+func (n countFile) ReadAt([]byte, int64) (int, error) { return int(n), nil }
+func (n countFile) Close() error                      { return nil }
+
 func TestReadErrorsAreTyped(t *testing.T) {
 	errDisk := errors.New("the disk says no")
 	shrink := newFakeFile([]byte("01234"))
@@ -209,14 +216,18 @@ func TestReadErrorsAreTyped(t *testing.T) {
 		src  source
 		want []error
 	}{
-		"file shrank":      {&fileSource{shrink, 10}, []error{shard.ErrChanged}},
-		"file fails":       {&fileSource{fails, 10}, []error{shard.ErrSource, errDisk}},
-		"file panics":      {&fileSource{panics, 10}, []error{shard.ErrSource}},
-		"answer too short": {&rangeSource{ranges(strings.NewReader("01"), nil), "", 10}, []error{shard.ErrSource, io.ErrUnexpectedEOF}},
-		"other version":    {&rangeSource{ranges(nil, mount.ErrChanged), "", 10}, []error{shard.ErrChanged, mount.ErrChanged}},
-		"cannot be had":    {&rangeSource{ranges(nil, errDisk), "", 10}, []error{shard.ErrSource, errDisk}},
-		"cancelled":        {&rangeSource{ranges(nil, context.Canceled), "", 10}, []error{context.Canceled}},
-		"answer panics":    {&rangeSource{ranges(panicReader{}, nil), "", 10}, []error{shard.ErrSource}},
+		"file shrank":       {&fileSource{shrink, 10}, []error{shard.ErrChanged}},
+		"file fails":        {&fileSource{fails, 10}, []error{shard.ErrSource, errDisk}},
+		"file panics":       {&fileSource{panics, 10}, []error{shard.ErrSource}},
+		"answer too short":  {&rangeSource{ranges(strings.NewReader("01"), nil), "", 10}, []error{shard.ErrSource, io.ErrUnexpectedEOF}},
+		"other version":     {&rangeSource{ranges(nil, mount.ErrChanged), "", 10}, []error{shard.ErrChanged, mount.ErrChanged}},
+		"cannot be had":     {&rangeSource{ranges(nil, errDisk), "", 10}, []error{shard.ErrSource, errDisk}},
+		"cancelled":         {&rangeSource{ranges(nil, context.Canceled), "", 10}, []error{context.Canceled}},
+		"file counts ill":   {&fileSource{countFile(-1), 10}, []error{shard.ErrSource}},
+		"file counts on":    {&fileSource{countFile(11), 10}, []error{shard.ErrSource}},
+		"answer counts ill": {&rangeSource{ranges(countFile(-1), nil), "", 10}, []error{shard.ErrSource}},
+		"answer counts on":  {&rangeSource{ranges(countFile(11), nil), "", 10}, []error{shard.ErrSource}},
+		"answer panics":     {&rangeSource{ranges(panicReader{}, nil), "", 10}, []error{shard.ErrSource}},
 	} {
 		n, err := c.src.readAt(t.Context(), make([]byte, 10), 0)
 		var panicked *PanicError
@@ -228,8 +239,8 @@ func TestReadErrorsAreTyped(t *testing.T) {
 				t.Errorf("%s: %v, want one that wraps %v", name, err, want)
 			}
 		}
-		if n == 10 {
-			t.Errorf("%s: all bytes came", name)
+		if n < 0 || n >= 10 {
+			t.Errorf("%s: %d bytes came", name, n)
 		}
 		if name == "cancelled" && errors.Is(err, shard.ErrSource) {
 			t.Errorf("%s: the caller's own leaving is blamed on the source: %v", name, err)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car"
@@ -21,6 +22,22 @@ type IndexFile interface {
 	// Sample is [index.File.Sample].
 	Sample(n int) ([]index.Record, error)
 	io.Closer
+}
+
+// A firstIndex is an index with a method of its own for what every read asks,
+// as [index.File] has.
+type firstIndex interface {
+	First(mh multihash.Multihash) (p index.Position, ok bool, err error)
+}
+
+// firstOf returns idx, or what is in it, as a firstIndex if it is one. A step
+// less on the way is a line of the cache less.
+func firstOf(idx IndexFile) firstIndex {
+	if in, ok := idx.(interface{ Inner() *index.File }); ok {
+		return in.Inner()
+	}
+	f, _ := idx.(firstIndex)
+	return f
 }
 
 // A Spec is what [Open] needs to know of a shard: what its record says.
@@ -47,6 +64,11 @@ type Spec struct {
 	// [index.ErrDamaged] or [index.ErrVersion] means that it is lost; any
 	// other that it may be had another time.
 	OpenIndex func(ctx context.Context) (IndexFile, error)
+
+	// Through keeps what is read of a source that lies elsewhere and is of the
+	// version that Source has; nil: nothing is kept. It is closed by its maker,
+	// once the handle is closed.
+	Through Through
 
 	// Count is told of bytes that were read from the source, by whoever reads
 	// them. It must not block. May be nil.
@@ -95,10 +117,14 @@ func Open(ctx context.Context, spec Spec) (*Handle, error) {
 			return nil, errors.Join(err, idx.Close(), src.close())
 		}
 	}
+	src = readThrough(spec, src, doubt != nil)
 	h := &Handle{
 		key: spec.Key, id: spec.ID, url: spec.URL, payload: spec.Payload,
 		roots: roots, limits: spec.Limits, source: src, index: idx, count: spec.Count,
+		near: src.local(), bytes: src.size(),
 	}
+	h.first = firstOf(idx)
+	h.plain = plainOf(src)
 	if doubt != nil {
 		h.confirmed = &doubt.now
 	}

@@ -54,9 +54,11 @@ func (s *fileSource) readAt(_ context.Context, p []byte, off int64) (n int, err 
 	if len(p) == 0 {
 		return 0, end
 	}
-	n, err = s.file.ReadAt(p, off)
-	if n == len(p) {
+	switch n, err = s.file.ReadAt(p, off); {
+	case n == len(p):
 		return n, end
+	case n < 0 || n > len(p):
+		return 0, countError(n, len(p))
 	}
 	return n, s.short(err, off+int64(n))
 }
@@ -126,7 +128,10 @@ func (s *rangeStream) Read(p []byte) (n int, err error) {
 	if s.left <= 0 {
 		return 0, io.EOF
 	}
-	n, err = s.r.Read(p[:min(int64(len(p)), s.left)])
+	p = p[:min(int64(len(p)), s.left)]
+	if n, err = s.r.Read(p); n < 0 || n > len(p) {
+		return 0, countError(n, len(p))
+	}
 	s.left -= int64(n)
 	if n > 0 || len(p) == 0 {
 		s.idle = 0
@@ -148,6 +153,12 @@ func (s *rangeStream) Read(p []byte) (n int, err error) {
 func (s *rangeStream) Close() (err error) {
 	defer caught(&err)
 	return s.r.Close()
+}
+
+// countError is of a mount that has read fewer bytes than none, or more than it
+// was asked for: whoever reads on with such a number would panic.
+func countError(n, of int) error {
+	return fmt.Errorf("%w: its mount says that it has read %d of %d bytes", shard.ErrSource, n, of)
 }
 
 // sourceError gives an error of a mount the sentinel of package shard that it

@@ -43,6 +43,16 @@ const (
 	CommitRecords = "dagstore_commit_records"
 	ReadOnly      = "dagstore_read_only"
 	FreeBytes     = "dagstore_free_bytes"
+	Hosts         = "dagstore_hosts"
+	Copies        = "dagstore_copies"
+	CopiesQuota   = "dagstore_copies_quota_bytes"
+	CopiesBytes   = "dagstore_copies_bytes"
+	CopiesPinned  = "dagstore_copies_pinned_bytes"
+	CopiesLast    = "dagstore_copies_last_bytes"
+	CopiesWaiting = "dagstore_copies_waiting"
+	CopiesMade    = "dagstore_copies_made_total"
+	CopiesFetched = "dagstore_copies_fetched_bytes_total"
+	CopiesEvicted = "dagstore_copies_evicted_total"
 	Blocks        = "dagstore_blocks_read_total"
 	Hits          = "dagstore_handle_hits_total"
 	Misses        = "dagstore_handle_misses_total"
@@ -94,7 +104,7 @@ func List() []Metric {
 	return []Metric{
 		{Name: Shards, Kind: Gauge, Help: "Shards by state.", Labels: []Label{{"state", States}}},
 		{Name: Counting, Kind: Gauge, Help: "1 after a start until all shards are counted; dagstore_shards and dagstore_index_bytes are too small meanwhile."},
-		{Name: IndexBytes, Kind: Gauge, Help: "Bytes of the index files of all shards."},
+		{Name: IndexBytes, Kind: Gauge, Help: "Bytes of the indices of all shards."},
 		{Name: Calls, Kind: Counter, Help: "Calls that were answered: ok; refused as things are; failed; left by their caller.", Labels: []Label{{"op", Ops}, {"outcome", []string{OK, Refused, Failed, Left}}}},
 		{Name: CallsWaiting, Kind: Gauge, Help: "Calls that wait to be looked at."},
 		{Name: CallsWriting, Kind: Gauge, Help: "Calls that write and are not answered yet, 4096 at most."},
@@ -108,6 +118,16 @@ func List() []Metric {
 		{Name: CommitRecords, Kind: Histogram, Help: "Records in a batch.", Buckets: sizes},
 		{Name: ReadOnly, Kind: Gauge, Help: "1 once a commit has failed, until the store is opened again."},
 		{Name: FreeBytes, Kind: Gauge, Help: "Bytes free in the file system of the store; -1 if that cannot be asked."},
+		{Name: Hosts, Kind: Gauge, Help: "Servers that sources lie on and that were reached for, by whether they can be.", Labels: []Label{{"state", []string{"up", "down"}}}},
+		{Name: Copies, Kind: Gauge, Help: "Copies of CARs that are complete."},
+		{Name: CopiesQuota, Kind: Gauge, Help: "Bytes that copies may have; 0: there are none."},
+		{Name: CopiesBytes, Kind: Gauge, Help: "Bytes of these that are spoken for: by copies, by those being made, and by those about to be removed."},
+		{Name: CopiesPinned, Kind: Gauge, Help: "Bytes of copies that are pinned."},
+		{Name: CopiesLast, Kind: Gauge, Help: "Bytes of copies, not pinned, that make no room because their source does not answer or has something else."},
+		{Name: CopiesWaiting, Kind: Gauge, Help: "Who wait for space for a copy."},
+		{Name: CopiesMade, Kind: Counter, Help: "Copies that were begun and are complete, or have failed.", Labels: ended},
+		{Name: CopiesFetched, Kind: Counter, Help: "Bytes that were written to copies, failed ones included."},
+		{Name: CopiesEvicted, Kind: Counter, Help: "Copies that have made room for others."},
 		{Name: Blocks, Kind: Counter, Help: "Blocks that were read and found good."},
 		{Name: Hits, Kind: Counter, Help: "Shards that were open when a block was looked for in them."},
 		{Name: Misses, Kind: Counter, Help: "Shards that had to be opened for that."},

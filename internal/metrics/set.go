@@ -37,6 +37,7 @@ func seriesOf(name string, labels []string) series {
 // are read from the store when somebody asks.
 var told = map[string]bool{
 	Calls: true, Acquire: true, Open: true, Index: true, IndexedBytes: true, Commit: true, CommitRecords: true, Faults: true, ReadBytes: true,
+	CopiesMade: true, CopiesFetched: true, CopiesEvicted: true,
 }
 
 // New makes a Set. read is called for each collection, and shows each series

@@ -222,3 +222,27 @@ func BenchmarkReadAt(b *testing.B) {
 		}
 	}
 }
+
+// Faulted ends the panic of a fault, and no other.
+func TestFaulted(t *testing.T) {
+	try := func(do func()) (faulted bool) {
+		defer Faulted(debug.SetPanicOnFault(true), &faulted)
+		do()
+		return false
+	}
+	if try(func() {}) {
+		t.Error("a fault where there is none")
+	}
+	path := write(t, pattern(os.Getpagesize()))
+	m := open(t, path)
+	var seen byte
+	if m.Bytes() != nil && os.Truncate(path, 0) == nil && !try(func() { seen += m.Bytes()[0] }) {
+		t.Error("a page that is gone is no fault")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a panic that is no fault ends")
+		}
+	}()
+	try(func() { panic(io.EOF) })
+}

@@ -22,6 +22,8 @@ type Folder struct {
 	closed  bool
 	writing map[Name]struct{}
 	ready   map[string]struct{} // sub-folders that are known to be there, durably
+	holds   int                 // who wants nothing to be removed
+	held    []Name              // what is to be, after that
 }
 
 // NewFolder returns the place in the folder dir, which is made if it is
@@ -35,7 +37,7 @@ func NewFolder(fsys vfs.FS, dir string) (*Folder, error) {
 		writing: make(map[Name]struct{}),
 		ready:   make(map[string]struct{}),
 	}
-	for _, kind := range []Kind{Index, Layer} {
+	for _, kind := range kinds {
 		if err := f.prepare(kind); err != nil {
 			return nil, fmt.Errorf("segment: open %s: %w", dir, err)
 		}
@@ -185,6 +187,9 @@ func (f *Folder) open(ctx context.Context, name Name) (Reader, error) {
 func (f *Folder) Remove(ctx context.Context, name Name) error {
 	if err := f.check(ctx, name.Kind); err != nil {
 		return fmt.Errorf("segment: remove %v: %w", name, err)
+	}
+	if f.keeps(name) {
+		return nil
 	}
 	if err := f.fsys.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("segment: remove %v: %w", name, err)

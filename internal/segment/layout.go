@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,6 +13,7 @@ import (
 //	index/tmp/2b3c4d5e.idx  the same while it is written
 //	top/0000002a.layer      the layer 0x2a
 //	top/tmp/0000002a.layer  the same while it is written
+//	manifests/5e/2b3c4d5e.set, manifests/tmp/2b3c4d5e.set  as indices
 //
 // Numbers are given out one after the other, so their last byte spreads them
 // evenly; a million indices are 4,000 to a folder. Unfinished files have a
@@ -22,26 +24,39 @@ const (
 	asideName = "tmp"
 	indexExt  = ".idx"
 	layerExt  = ".layer"
+	setDir    = "manifests"
+	setExt    = ".set"
 	digits    = 8
 )
 
+// kinds are all there are.
+var kinds = [...]Kind{Index, Layer, Manifest}
+
 func check(kind Kind) error {
-	if kind != Index && kind != Layer {
+	if !slices.Contains(kinds[:], kind) {
 		return fmt.Errorf("segment: no such kind: %v", kind)
 	}
 	return nil
 }
 
 func kindDir(kind Kind) string {
-	if kind == Layer {
+	switch kind {
+	case Layer:
 		return layerDir
+	case Manifest:
+		return setDir
+	case Index:
 	}
 	return indexDir
 }
 
 func kindExt(kind Kind) string {
-	if kind == Layer {
+	switch kind {
+	case Layer:
 		return layerExt
+	case Manifest:
+		return setExt
+	case Index:
 	}
 	return indexExt
 }
@@ -75,7 +90,7 @@ func (f *Folder) path(name Name) string {
 	if name.Kind == Layer {
 		return f.fsys.PathJoin(f.dir, layerDir, base(name))
 	}
-	return f.fsys.PathJoin(f.dir, indexDir, part(name.N), base(name))
+	return f.fsys.PathJoin(f.dir, kindDir(name.Kind), part(name.N), base(name))
 }
 
 func (f *Folder) asideDir(kind Kind) string {
@@ -89,7 +104,7 @@ func (f *Folder) dirs(kind Kind) []string {
 	}
 	dirs := make([]string, 256)
 	for i := range dirs {
-		dirs[i] = f.fsys.PathJoin(f.dir, indexDir, part(uint32(i)))
+		dirs[i] = f.fsys.PathJoin(f.dir, kindDir(kind), part(uint32(i)))
 	}
 	return dirs
 }

@@ -15,8 +15,9 @@ var ErrClosed = errors.New("segment: place is closed")
 type Kind uint8
 
 const (
-	Index Kind = iota + 1 // of one shard, named by its index id
-	Layer                 // of the inverted index, named by its number
+	Index    Kind = iota + 1 // of one shard, named by its index id
+	Layer                    // of the inverted index, named by its number
+	Manifest                 // of one shard, named by its number
 )
 
 // String returns the name of the kind.
@@ -26,6 +27,8 @@ func (k Kind) String() string {
 		return "index"
 	case Layer:
 		return "layer"
+	case Manifest:
+		return "manifest"
 	default:
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}

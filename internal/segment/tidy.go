@@ -12,7 +12,7 @@ import (
 // not clean up after themselves, and says how many files and bytes that was.
 // It touches nothing that is being written.
 func (f *Folder) Leftovers(ctx context.Context) (files, bytes int64, err error) {
-	for _, kind := range []Kind{Index, Layer} {
+	for _, kind := range kinds {
 		names, err := f.names(ctx, kind, f.asideDir(kind))
 		if err != nil {
 			return files, bytes, fmt.Errorf("segment: leftovers: %w", err)
@@ -64,7 +64,7 @@ func (f *Folder) leftover(name Name) (size int64, err error) {
 // names alone.
 func (f *Folder) Foreign(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for _, kind := range []Kind{Index, Layer} {
+		for _, kind := range kinds {
 			more, err := f.foreign(ctx, kind, yield)
 			if err != nil {
 				yield("", fmt.Errorf("segment: list: %w", err))
@@ -88,7 +88,7 @@ func (f *Folder) foreign(ctx context.Context, kind Kind, yield func(string, erro
 		_, isFile := parse(kind, base)
 		switch {
 		case base == asideName:
-		case kind == Index && isPart(base):
+		case kind != Layer && isPart(base):
 			folders = append(folders, base)
 		case kind == Layer && isFile:
 		default:

@@ -83,8 +83,8 @@ func neverSyncs(err error) bool {
 }
 
 // A Writer writes a file aside and gives it its name when it is whole. It must
-// be ended by exactly one of [Writer.Commit] and [Writer.Abort]; a second call
-// of either does nothing and returns [fs.ErrClosed]. It is used by one
+// be ended by exactly one of [Writer.Commit], [Writer.Abort] and [Writer.Leave]; a second call
+// of any does nothing and returns [fs.ErrClosed]. It is used by one
 // goroutine at a time.
 type Writer struct {
 	fsys          FS
@@ -92,6 +92,8 @@ type Writer struct {
 	aside, target string
 	scratch       []byte // see Write
 	size          int64
+	length        int64 // of the file, when it was opened again
+	again         bool
 	err           error // of the first write that failed
 	done          bool
 }
@@ -104,6 +106,23 @@ func Create(fsys FS, aside, target string) (*Writer, error) {
 		return nil, err
 	}
 	return &Writer{fsys: fsys, file: f, aside: aside, target: target}, nil
+}
+
+// Reopen goes on with what a Writer has left under the name aside, behind its first
+// size bytes. What the file has beyond is written over; it cannot be cut off.
+func Reopen(fsys FS, aside, target string, size int64) (*Writer, error) {
+	info, err := fsys.Stat(aside)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < size {
+		return nil, &fs.PathError{Op: "open", Path: aside, Err: fmt.Errorf("it has %d bytes, not %d", info.Size(), size)}
+	}
+	f, err := fsys.OpenReadWrite(aside, category)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{fsys: fsys, file: f, aside: aside, target: target, size: size, length: info.Size(), again: true}, nil
 }
 
 // Write appends p. After an error the file cannot be committed any more.
@@ -121,7 +140,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.scratch = append(w.scratch[:0], p...)
 		q = w.scratch
 	}
-	n, err := w.file.Write(q)
+	n, err := w.append(q)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
@@ -129,6 +148,42 @@ func (w *Writer) Write(p []byte) (int, error) {
 	w.err = err
 	return n, err
 }
+
+func (w *Writer) append(p []byte) (int, error) {
+	if w.again {
+		return w.file.WriteAt(p, w.size)
+	}
+	return w.file.Write(p)
+}
+
+// ReadAt reads what was written.
+func (w *Writer) ReadAt(p []byte, off int64) (int, error) { return w.file.ReadAt(p, off) }
+
+// Sync makes durable what was written. It may be called as [Writer.Flush] may, and
+// the same holds after an error. The name of the file is not synced.
+func (w *Writer) Sync() error { return w.file.Sync() }
+
+// Leave ends the writing and leaves the file under the name aside, for [Reopen].
+func (w *Writer) Leave() error {
+	if w.done {
+		return fs.ErrClosed
+	}
+	w.done = true
+	return w.file.Close()
+}
+
+// Flush has the disk begin to write what was written, up to size bytes, so that
+// the sync of Commit finds little to do. It makes nothing durable. It may wait for
+// the disk, and be called beside Write by one other goroutine, which must have
+// ended before Commit or Abort. After an error the file must not be committed: a
+// later sync does not tell of it again.
+func (w *Writer) Flush(size int64) error {
+	_, err := w.file.SyncTo(size)
+	return err
+}
+
+// Length is how long the file is; after [Reopen] that may be more than was written.
+func (w *Writer) Length() int64 { return max(w.length, w.size) }
 
 // Size is how many bytes were written.
 func (w *Writer) Size() int64 { return w.size }

@@ -40,6 +40,10 @@ func (o *opened) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// Plain returns the file itself. What reads it past ReadAt sees to the bounds
+// and to the reason of a failure by itself.
+func (o *opened) Plain() *os.File { return o.file }
+
 // cut says that the file has become shorter. Where it ends is known only if
 // the read came upon n bytes before that.
 func (o *opened) cut(off int64, n int) error {

@@ -25,12 +25,13 @@ var ErrNotRegular = errors.New("not a regular file")
 // before a ".." must exist. A path that is empty or holds a zero byte wraps
 // [io/fs.ErrInvalid].
 //
-// The Mount is a [mount.RangeOpener] and a [mount.FileOpener]. Its version
-// changes when the file is written or another file takes its place, as far as
-// the file system tells: it is made of size, time of modification and number
-// of the file (on Windows, its time of creation). The device is left out, for
-// its number may be another after the next restart. Two changes within one
-// tick of the file system's clock that leave the size as it was look like one.
+// The Mount is a [mount.RangeOpener], a [mount.FileOpener] and a
+// [mount.SiblingOpener]. Its version changes when the file is written or
+// another file takes its place, as far as the file system tells: it is made of
+// size, time of modification and number of the file (on Windows, its time of
+// creation). The device is left out, for its number may be another after the
+// next restart. Two changes within one tick of the file system's clock that
+// leave the size as it was look like one.
 //
 // A stream ends at the size that the file had when it was opened. If the file
 // has become shorter by then, Read and ReadAt give io.ErrUnexpectedEOF.
@@ -64,10 +65,18 @@ type file struct {
 var (
 	_ mount.RangeOpener = (*file)(nil)
 	_ mount.FileOpener  = (*file)(nil)
+
+	_ mount.SiblingOpener = (*file)(nil)
 )
 
 // URL implements [mount.Mount].
 func (f *file) URL() string { return formatURL(f.path, onWindows) }
+
+// OpenSibling implements [mount.SiblingOpener]. What lies beside a file that is
+// confined is confined to the same folders, links followed.
+func (f *file) OpenSibling(suffix string) (mount.Mount, error) {
+	return &file{path: f.path + suffix, within: f.within}, nil
+}
 
 // Stat implements [mount.Mount].
 func (f *file) Stat(ctx context.Context) (mount.Stat, error) {

@@ -156,3 +156,31 @@ func TestWithinFolderIsALink(t *testing.T) {
 		wantAll(t, m, nil)
 	}
 }
+
+// What lies beside a file is behind the same fence: a link that leads out is
+// refused, whatever the file itself is.
+func TestWithinFencesSiblings(t *testing.T) {
+	y := newYard(t)
+	m, err := y.via(t, filepath.Join(y.one, "x.car"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		suffix, target string
+		want           error
+	}{
+		{".in", "x.car", nil},
+		{".out", filepath.Join(y.out, "x.car"), mount.ErrDenied},
+		{".up", filepath.Join("..", "one-out", "x.car"), mount.ErrDenied},
+	} {
+		link(t, c.target, filepath.Join(y.one, "x.car"+c.suffix))
+		beside, err := mount.OpenSibling(m, c.suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := mounted(t, filepath.Join(y.one, "x.car"+c.suffix)).URL(); beside.URL() != want {
+			t.Errorf("%s: it lies at %q, not %q", c.suffix, beside.URL(), want)
+		}
+		wantAll(t, beside, c.want)
+	}
+}

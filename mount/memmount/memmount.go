@@ -99,10 +99,18 @@ type memory struct {
 var (
 	_ mount.RangeOpener = (*memory)(nil)
 	_ mount.FileOpener  = (*memory)(nil)
+
+	_ mount.SiblingOpener = (*memory)(nil)
 )
 
 // URL implements [mount.Mount].
 func (m *memory) URL() string { return "mem:" + mount.EscapePath(m.name) }
+
+// OpenSibling implements [mount.SiblingOpener]: it is the mount of the name
+// with suffix behind it.
+func (m *memory) OpenSibling(suffix string) (mount.Mount, error) {
+	return &memory{set: m.set, name: m.name + suffix}, nil
+}
 
 // Stat implements [mount.Mount].
 func (m *memory) Stat(ctx context.Context) (mount.Stat, error) {

@@ -20,6 +20,8 @@
 //	file        ReadAt gives the bytes of the source, and io.EOF at its end only.
 //	section     A Section has the bytes, the size and the optional methods that it
 //	            should, and the registry opens its URL.
+//	sibling     What lies beside it has a URL of its own, which the registry opens.
+//	            What is not there gives fs.ErrNotExist. A section has no siblings.
 //	concurrent  All of this from many goroutines at once.
 //	cancel      With a context that has ended, no method does anything; a stream under
 //	            way ends soon, with the context's error, and is never taken for complete.

@@ -32,6 +32,7 @@ type bent struct {
 	open      func(context.Context) (io.ReadCloser, error)
 	openRange func(context.Context, mount.Range) (io.ReadCloser, error)
 	openFile  func(context.Context) (mount.File, error)
+	sibling   func(suffix string) (mount.Mount, error)
 }
 
 func (b *bent) URL() string {
@@ -67,6 +68,14 @@ func (b *bent) OpenFile(ctx context.Context) (mount.File, error) {
 		return b.openFile(ctx)
 	}
 	return mount.OpenFile(ctx, b.RangeOpener)
+}
+
+// OpenSibling has none by default: the registry below knows one mount only.
+func (b *bent) OpenSibling(suffix string) (mount.Mount, error) {
+	if b.sibling != nil {
+		return b.sibling(suffix)
+	}
+	return nil, mount.ErrNoSiblings
 }
 
 // bend returns a registry, and the mount that it makes of every "mem" URL.
@@ -117,7 +126,7 @@ func TestEveryLawCanBeBroken(t *testing.T) {
 	broken := map[string]bool{}
 	release := make(chan struct{}) // of those that hang
 	defer close(release)
-	for _, c := range slices.Concat(brokenFacts(), brokenReads(), brokenCancels(), hanging(release)) {
+	for _, c := range slices.Concat(brokenFacts(), brokenSiblings(), brokenReads(), brokenCancels(), hanging(release)) {
 		broken[c.law] = true
 		t.Run(c.law+"/"+c.name, func(t *testing.T) {
 			reg, m := bend(c.bend)
@@ -448,7 +457,7 @@ func TestGoodMountsPass(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := mount.Registry{"mem": func(string) (mount.Mount, error) { return m, nil }}
-			if name == "section" {
+			if name == "section" || name == "all" { // with more than one mount
 				reg = mount.Registry{"mem": cars.Open}
 			}
 			if err := Test(t.Context(), reg, m, car); err != nil {

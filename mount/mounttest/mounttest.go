@@ -61,6 +61,7 @@ func laws() []law {
 		{"version", (*suite).version},
 		{"file", (*suite).file},
 		{"section", (*suite).section},
+		{"sibling", (*suite).sibling},
 		{"concurrent", (*suite).concurrent},
 		{"cancel", (*suite).cancel},
 	}

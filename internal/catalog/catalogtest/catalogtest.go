@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,13 @@ func Test(ctx context.Context, open func() (catalog.Catalog, error), crash func(
 		{"the catalogue may change while it is listed", s.changing},
 		{"intents are queued in the order in which they came", s.intents},
 		{"an index id has the owner that its record says", s.owners},
+		{"a copy is that of the shard whose record names it", s.copies},
+		{"a piece is found by either form of its CID", s.pieces},
 		{"pending, dead and layers are sets", s.sets},
 		{"no number is given out twice", s.numbers},
 		{"of many who change a record at once one wins", s.contention},
 		{"a context that has ended stops a call", s.contexts},
+		{"a manifest lives as long as its shard", s.manifests},
 		{"what was acknowledged survives a crash", s.survives},
 		{"a closed catalogue says so", s.closes},
 	}
@@ -98,9 +102,11 @@ func Full(key shard.Key) *catalog.Record {
 	return &catalog.Record{
 		Key: key, Revision: 1, State: shard.Errored, Intent: catalog.Recover,
 		URL: "https://example.org/a%20b.car?v=\x7f", Verify: true, Pin: true, Discard: true,
-		Piece:  block,
+		Piece: block, PieceAt: at.Add(time.Hour),
 		Labels: map[string]string{"": "empty", "dataset": "ärger", "z": ""},
-		Index:  catalog.IndexRef{ID: 0xfffffffe, Length: 1 << 41, CRC: 0xdeadbeef},
+		Index:  catalog.IndexRef{ID: 0xfffffffe, Length: 4096, CRC: 0xdeadbeef, Data: bytes.Repeat([]byte("index\x00\xff\x12"), 512)},
+		Serve:  shard.Copy,
+		Kept:   catalog.Kept{ID: 0xfffffffd, Size: 1 << 50, At: at.Add(time.Minute)},
 		Facts: catalog.Facts{
 			Version: 2, Roots: []cid.Cid{block, Block("other")}, RootCount: 1_000_000,
 			Bytes: 1 << 50, Payload: shard.Extent{Offset: 51, Size: 1 << 49},

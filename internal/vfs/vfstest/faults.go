@@ -60,6 +60,13 @@ func (o Op) Changes() bool {
 	return o.Kind != errorfs.OpFileClose && o.Kind.ReadOrWrite() == errorfs.OpIsWrite
 }
 
+// Links reports whether the operation gives a file a second name.
+func (o Op) Links() bool { return o.Kind == errorfs.OpLink }
+
+// Within reports whether the operation is on something in the folder dir. Of an
+// operation on two names it is the first one that counts, which is there already.
+func (o Op) Within(dir string) bool { return strings.HasPrefix(filepath.ToSlash(o.Path), dir+"/") }
+
 // Syncs reports whether the operation makes something durable.
 func (o Op) Syncs() bool {
 	switch o.Kind {
