@@ -1,26 +1,25 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/ipfs/boxo/files"
 	boxo "github.com/ipfs/boxo/gateway"
 	"github.com/ipfs/boxo/path"
+	"github.com/ipfs/boxo/path/resolver"
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/schema"
 )
 
-// A backend is boxo's, with errors that carry the right status, and CARs that
-// begin only when their root can be read.
+// A backend is boxo's, with errors that carry the right status. What boxo is never
+// asked for, raw blocks, CARs and records, it has as boxo has it.
 type backend struct {
 	*boxo.BlocksBackend
-	blocks *source
 }
 
 var (
@@ -37,7 +36,7 @@ func (b *backend) Get(ctx context.Context, p path.ImmutablePath, ranges ...boxo.
 // GetAll returns the file or the folder at p with all that is in it.
 func (b *backend) GetAll(ctx context.Context, p path.ImmutablePath) (boxo.ContentPathMetadata, files.Node, error) {
 	md, node, err := b.BlocksBackend.GetAll(ctx, p)
-	return md, node, withStatus(ctx, p, err)
+	return md, shallow(node, maxFolders), withStatus(ctx, p, err)
 }
 
 // GetBlock returns the block at p.
@@ -58,53 +57,21 @@ func (b *backend) ResolvePath(ctx context.Context, p path.ImmutablePath) (boxo.C
 	return md, withStatus(ctx, p, err)
 }
 
-// GetCAR returns a CAR of what lies at p. It fails, instead of returning a
-// CAR, if the root or a block on the way to it cannot be had; a name that a
-// folder does not have is answered by a CAR with the blocks that prove it.
-func (b *backend) GetCAR(ctx context.Context, p path.ImmutablePath, params boxo.CarParams) (boxo.ContentPathMetadata, io.ReadCloser, error) {
-	var none boxo.ContentPathMetadata
-	if has, err := b.blocks.Has(ctx, p.RootCid()); err != nil {
-		return none, nil, withStatus(ctx, p, err)
-	} else if !has {
-		return none, nil, ipld.ErrNotFound{Cid: p.RootCid()}
-	}
-	md, body, err := b.BlocksBackend.GetCAR(ctx, p, params)
-	if err != nil {
-		return none, nil, withStatus(ctx, p, err)
-	}
-	rq := requestFrom(ctx)
-	car := &carReader{buf: bufio.NewReaderSize(body, carBuffer), body: body, rq: rq}
-	err = car.begin()
-	if end := md.LastSegment.RootCid(); err == nil && !end.Equals(p.RootCid()) {
-		// The blocks of the path come first, and its end is the root.
-		_, err = b.blocks.Get(ctx, end)
-	}
-	if _, missing := rq.failure(); err == nil && missing.Defined() {
-		// boxo takes a missing block on the way for a missing name, and would
-		// prove what is not so.
-		err = ipld.ErrNotFound{Cid: missing}
-	}
-	if err != nil {
-		_ = body.Close() // ends the traversal; the error that counts is known
-		return none, nil, withStatus(ctx, p, err)
-	}
-	if rq.head {
-		_ = body.Close()
-		return md, io.NopCloser(http.NoBody), nil
-	}
-	return md, car, nil
-}
-
-// IsCached reports whether what lies at p is here.
-func (b *backend) IsCached(ctx context.Context, p path.Path) bool {
-	return !p.Mutable() && b.BlocksBackend.IsCached(ctx, p)
-}
-
 // ResolveMutable, GetIPNSRecord and GetDNSLinkRecord would reach the network.
+// Names are resolved before boxo is asked.
 
-// ResolveMutable resolves nothing.
-func (b *backend) ResolveMutable(context.Context, path.Path) (path.ImmutablePath, time.Duration, time.Time, error) {
-	return path.ImmutablePath{}, 0, time.Time{}, errNames()
+// ResolveMutable gives what the request was found to lead to.
+func (b *backend) ResolveMutable(ctx context.Context, p path.Path) (path.ImmutablePath, time.Duration, time.Time, error) {
+	c := requestFrom(ctx).content
+	if c == nil || !p.Mutable() {
+		return path.ImmutablePath{}, 0, time.Time{}, errNames()
+	}
+	whole, err := path.Join(path.FromCid(c.root), c.way...)
+	if err != nil {
+		return path.ImmutablePath{}, 0, time.Time{}, err
+	}
+	ip, err := path.NewImmutablePath(whole)
+	return ip, c.fresh.ttl, time.Time{}, err
 }
 
 // GetIPNSRecord finds nothing.
@@ -115,9 +82,7 @@ func (b *backend) GetDNSLinkRecord(context.Context, string) (path.Path, error) {
 	return nil, errNames()
 }
 
-func errNames() error {
-	return boxo.NewErrorStatusCode(errors.New("this gateway resolves no names, only CIDs"), http.StatusNotImplemented)
-}
+func errNames() error { return boxo.NewErrorStatusCode(errNoNames, errNoNames.status) }
 
 // withStatus gives err the status that the store's own error calls for. What
 // boxo made of that on its way does not matter then.
@@ -131,47 +96,22 @@ func withStatus(ctx context.Context, p path.ImmutablePath, err error) error {
 			fault = &blockError{p.RootCid(), status, why}
 		}
 	}
+	if fault == nil && requestFrom(ctx).found && ctx.Err() == nil && !isAbsent(err) {
+		// The path leads to a block that can be read, and that is not what is wanted.
+		fault = &blockError{p.RootCid(), http.StatusNotAcceptable, "what lies there is no file and no folder: " + err.Error()}
+	}
 	if fault == nil {
 		return err
 	}
 	return boxo.NewErrorStatusCode(fault, fault.status)
 }
 
-// carBuffer holds a header with one root and the head of the first section.
-const carBuffer = 32 << 10
-
-// A carReader is the body of a CAR. A failure in it breaks the answer off.
-type carReader struct {
-	buf  *bufio.Reader
-	body io.Closer
-	rq   *request
+// isAbsent says whether boxo takes err for a name that leads nowhere.
+func isAbsent(err error) bool {
+	var (
+		kind   datamodel.ErrWrongKind
+		exists datamodel.ErrNotExists
+	)
+	return ipld.IsNotFound(err) || errors.Is(err, &resolver.ErrNoLink{}) || errors.Is(err, schema.ErrNoSuchField{}) ||
+		errors.As(err, &kind) || errors.As(err, &exists)
 }
-
-// begin waits until the section behind the header begins, which is when its
-// block has been read. A CAR may have no sections.
-func (r *carReader) begin() error {
-	head, err := r.buf.Peek(binary.MaxVarintLen64) // a header is longer than that
-	if err != nil {
-		return err
-	}
-	size, n := binary.Uvarint(head)
-	if n <= 0 || size > carBuffer/2 {
-		return errors.New("gateway: CAR without a header")
-	}
-	if _, err = r.buf.Peek(n + int(size) + 1); errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
-// Read notes every error but the end.
-func (r *carReader) Read(p []byte) (int, error) {
-	n, err := r.buf.Read(p)
-	if err != nil && err != io.EOF {
-		r.rq.breakOff()
-	}
-	return n, err
-}
-
-// Close ends the traversal.
-func (r *carReader) Close() error { return r.body.Close() }

@@ -50,7 +50,8 @@ func TestRawBlock(t *testing.T) {
 	if string(part.body) != "block" {
 		t.Errorf("range: got %q", part.body)
 	}
-	if a := get(t, server, http.StatusNotAcceptable, path); a.header.Get("Cache-Control") != "no-store" {
+	get(t, server, http.StatusBadRequest, path)
+	if a := get(t, server, http.StatusNotAcceptable, path, "Accept", "text/html"); a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("406 of a trustless gateway: Cache-Control %q", a.header.Get("Cache-Control"))
 	}
 }

@@ -16,30 +16,39 @@
 //	tar              a file or a folder as an archive
 //	dag-json, dag-cbor, json, cbor   a block that has this codec
 //
-// Names (/ipns/, DNSLink) are not resolved and answered by 501. Nothing is
-// fetched from other peers or gateways: what no shard of the store has is not
-// found.
+// Below /piece/, followed by a piece CID of either version, are whole CARs as the
+// pieces of Filecoin that they are known to be (FRC-0066); nothing of them is held
+// against a CID here. /routing/v1/providers/, followed by a CID, says whether this
+// gateway has its content.
 //
-// # What is boxo's
+// Nothing is fetched from other peers or gateways: what no shard of the store has
+// is not found. Names (/ipns/, DNSLink) are resolved if [Config] says how, and
+// answered by 501 if not. Files, folders and what has been decoded are served for
+// the hosts in [Config.DeserializedHosts]; others get what a client can check.
 //
-// The formats, their headers and the folder listing are those of
-// github.com/ipfs/boxo/gateway, and so is the end of every request after an
-// hour. Around it this package changes:
+// # What can be relied on
 //
-//   - Every block is held against its CID, whatever the options say. One that
+//   - Every block is held against its CID before any of its bytes leave. One that
 //     is damaged in every shard gives 404 and is not to be cached.
 //   - An answer that cannot be completed is broken off, so that the client
 //     notices: the connection of HTTP/1.1 ends without the last chunk, the
 //     stream of HTTP/2 is reset. It never ends as if it were whole.
-//   - A CAR whose root no shard has is 404, and HEAD of a CAR reads its first
-//     blocks and no more.
-//   - entity-bytes without dag-scope means dag-scope=entity, as its
-//     specification says.
-//   - If-None-Match gives 304 only for a root that the store has.
+//   - What is not there is 404 for at most 15 seconds, for HEAD, for CARs and for
+//     conditional requests as for others. A source that is out of reach is 503 or
+//     504, with Retry-After.
+//   - HEAD reads what leads to the content and not the content; a range reads the
+//     blocks that have its bytes.
 //   - Errors are plain text, never immutable, and name no shard and no source.
-//   - Multihashes that boxo refuses to serve (weak functions, digests under 20
-//     bytes, identities over 128) are not found, instead of an internal error.
+//   - What [Config.Refuse] refuses is not served in any form: as a path, as a step
+//     of one, as a block within a CAR, a file or an archive, nor as not modified.
+//   - Multihashes that prove little (weak functions, digests under 20 bytes) are
+//     not found.
 //
-// It is the only package of the library that links boxo/gateway. No type of
-// boxo appears in what it exports.
+// # What is boxo's
+//
+// Raw blocks, CARs, records of names and files are answered by this package; folder
+// listings, index.html, archives, _redirects and blocks of dag-json and the like by
+// github.com/ipfs/boxo/gateway, whose handler reads through this package. It is the
+// only package of the library that links that one. No type of boxo appears in what
+// it exports.
 package gateway

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"iter"
@@ -8,6 +9,13 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/ipfs/boxo/ipld/merkledag"
+	"github.com/ipfs/boxo/ipns"
+	"github.com/ipfs/go-cid"
+	"github.com/ipld/go-ipld-prime/codec/dagcbor"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/dagstore/dagstore/internal/car/dagtest"
@@ -31,7 +39,7 @@ func noShards(context.Context) iter.Seq2[shard.Info, error] {
 // serve starts a server, with HTTP/2 if asked to, over m.
 func serve(t *testing.T, m *dagtest.Memory, http2 bool, cfg Config) *httptest.Server {
 	t.Helper()
-	handler, err := newHandler(m, noShards, cfg)
+	handler, err := newHandler(m, m, noShards, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +50,14 @@ func serve(t *testing.T, m *dagtest.Memory, http2 bool, cfg Config) *httptest.Se
 	} else {
 		server.Start()
 	}
+	t.Cleanup(server.Close)
+	return server
+}
+
+// serveHandler starts a server of HTTP/1.1.
+func serveHandler(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	return server
 }
@@ -92,3 +108,31 @@ func get(t *testing.T, server *httptest.Server, status int, path string, header 
 
 // pattern is n bytes no two KiB of which are the same.
 func pattern(n int) []byte { return []byte(dagtest.Text(n)) }
+
+// decodePB is the node of c.
+func decodePB(t *testing.T, m *dagtest.Memory, c cid.Cid) *merkledag.ProtoNode {
+	t.Helper()
+	b, err := m.Get(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := merkledag.DecodeProtobuf(b.RawData())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func encodeCBOR(t *testing.T, node datamodel.Node) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := dagcbor.Encode(node, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func nameOf(key crypto.PubKey) (ipns.Name, error) {
+	id, err := peer.IDFromPublicKey(key)
+	return ipns.NameFromPeer(id), err
+}

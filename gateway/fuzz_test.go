@@ -31,7 +31,7 @@ func FuzzRequest(f *testing.F) {
 		file := m.File(dagtest.Text(5000))
 		folder := m.Folder(false, map[string]ipld.Node{"file": file, "sub": m.Folder(true, map[string]ipld.Node{"a": file})})
 		object := m.Block(cid.DagCBOR, 0x12, []byte{0xa1, 0x61, 'a', 0xa1, 0x61, 'b', 1})
-		handler, err := newHandler(m, noShards, Config{})
+		handler, err := newHandler(m, m, noShards, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

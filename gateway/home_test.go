@@ -29,7 +29,7 @@ func TestHome(t *testing.T) {
 			}
 		}
 	}
-	handler, err := newHandler(dagtest.New(t), shards, Config{})
+	handler, err := newHandler(dagtest.New(t), nil, shards, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestHomeOfBrokenStore(t *testing.T) {
 	shards := func(context.Context) iter.Seq2[shard.Info, error] {
 		return func(yield func(shard.Info, error) bool) { yield(shard.Info{}, errors.New(secret)) }
 	}
-	handler, err := newHandler(dagtest.New(t), shards, Config{})
+	handler, err := newHandler(dagtest.New(t), nil, shards, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
@@ -18,8 +19,10 @@ var errBroken = errors.New("gateway: answer was broken off")
 // A request is what becomes known of one request while boxo answers it. It
 // travels in the request's context, since boxo keeps most errors to itself.
 type request struct {
-	head   bool
-	broken atomic.Bool // what was sent cannot be completed
+	head    bool
+	content *content    // what boxo was asked for
+	found   bool        // its path leads somewhere
+	broken  atomic.Bool // what was sent cannot be completed
 
 	mu      sync.Mutex
 	fault   *blockError // the first block that could not be read
@@ -60,13 +63,66 @@ func (rq *request) failure() (*blockError, cid.Cid) {
 // breakOff says that the answer cannot be completed.
 func (rq *request) breakOff() { rq.broken.Store(true) }
 
-// A responseWriter keeps failures from being cached, and knows whether an
-// answer is whole.
+// errStalled ends a request of which nothing came for too long.
+var errStalled = fmt.Errorf("gateway: nothing came in time: %w", context.DeadlineExceeded)
+
+// A responseWriter keeps failures from being cached, knows whether an answer is
+// whole, and sees to it that it goes on.
 type responseWriter struct {
 	http.ResponseWriter
 	rq      *request
+	h       *Handler
+	ctx     context.Context //nolint:containedctx // that of the request, with which it ends
+	stalled *time.Timer     // ends ctx
+	control *http.ResponseController
 	status  int
 	written int64
+	values  [maxValues]string // of the header, so that not each is an allocation
+	used    int
+}
+
+const maxValues = 12
+
+// set sets a header, whose name is in its canonical form.
+func (w *responseWriter) set(name, value string) {
+	if w.used == maxValues {
+		w.Header()[name] = []string{value}
+		return
+	}
+	at := w.used
+	w.used++
+	w.values[at] = value
+	w.Header()[name] = w.values[at : at+1 : at+1]
+}
+
+// watch gives r an end that comes if its answer does not go on.
+func (w *responseWriter) watch(r *http.Request) (watched *http.Request, end func()) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), requestKey{}, w.rq))
+	limits := &w.h.config.Limits
+	w.ctx = ctx
+	w.stalled = time.AfterFunc(limits.FirstByte, func() { cancel(errStalled) })
+	w.control = http.NewResponseController(w.ResponseWriter)
+	return r.WithContext(ctx), func() {
+		if w.written == 0 {
+			w.proceed() // a header may have to wait for the client, too
+		}
+		w.stalled.Stop()
+		cancel(nil)
+	}
+}
+
+// mostAtOnce is how much a client has to take in the time it has for that: a few
+// KiB a second.
+const mostAtOnce = 256 << 10
+
+// proceed is called before each piece: the client has some time to take it, and
+// then the source some to bring the next.
+func (w *responseWriter) proceed() {
+	progress := w.h.config.Limits.Progress
+	w.stalled.Reset(2 * progress)
+	// The error of a connection that has no deadlines is no error here: such a one
+	// has other ways to end.
+	_ = w.control.SetWriteDeadline(time.Now().Add(progress))
 }
 
 // Unwrap is for [http.ResponseController].
@@ -95,7 +151,7 @@ func (w *responseWriter) WriteHeader(status int) {
 // failureHeader makes the header one of a failure.
 func (w *responseWriter) failureHeader(status int) {
 	h := w.Header()
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Disposition", "Content-Length", "X-Ipfs-Roots"} {
+	for _, name := range []string{"Etag", "Last-Modified", "Content-Disposition", "Content-Length", "Content-Location", "X-Ipfs-Roots"} {
 		h.Del(name)
 	}
 	fault, _ := w.rq.failure()
@@ -124,22 +180,21 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.written += int64(n)
-	return n, err
-}
-
-// ReadFrom lets the server use its own buffers.
-func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
-	if w.rq.broken.Load() {
-		return 0, errBroken
+	written := 0
+	for {
+		some := p[written:]
+		if len(some) > mostAtOnce {
+			some = some[:mostAtOnce]
+		}
+		w.proceed()
+		n, err := w.ResponseWriter.Write(some)
+		written += n
+		w.written += int64(n)
+		w.h.counters.bytes.Add(int64(n))
+		if err != nil || written == len(p) {
+			return written, err
+		}
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.written += n
-	return n, err
 }
 
 // finish ends the answer: by breaking it off if something is missing from it.
@@ -148,6 +203,9 @@ func (w *responseWriter) finish() {
 		return
 	}
 	if w.status != 0 {
+		if w.ctx.Err() == nil || errors.Is(context.Cause(w.ctx), errStalled) {
+			w.h.counters.broken.Add(1) // else the client has left
+		}
 		panic(http.ErrAbortHandler)
 	}
 	// Nothing has left yet, so there is still time to say what is wrong.

@@ -27,7 +27,12 @@ type blockError struct {
 	why    string
 }
 
-func (e *blockError) Error() string { return "block " + e.cid.String() + ": " + e.why }
+func (e *blockError) Error() string {
+	if !e.cid.Defined() {
+		return e.why
+	}
+	return "block " + e.cid.String() + ": " + e.why
+}
 
 // publicError translates an error of the store for the block c. Every
 // sentinel has its line here; what is not an error of the store is an
@@ -45,10 +50,11 @@ func statusOf(err error) (status int, why string) {
 		return http.StatusNotFound, "it has just been removed from the store"
 	case is(err, shard.ErrRemote):
 		return http.StatusNotFound, "it is not on this machine"
-	case is(err, shard.ErrStalled, context.DeadlineExceeded):
+	case is(err, shard.ErrStalled, mount.ErrStalled, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout, "its source did not answer in time"
 	case is(err, shard.ErrSource, shard.ErrChanged, shard.ErrDenied, shard.ErrQuota, shard.ErrFailed,
-		mount.ErrChanged, mount.ErrDenied, mount.ErrScheme, mount.ErrURL, mount.ErrNoRanges, mount.ErrNotLocal, mount.ErrRange):
+		mount.ErrChanged, mount.ErrDenied, mount.ErrScheme, mount.ErrURL, mount.ErrNoRanges, mount.ErrNotLocal, mount.ErrRange, mount.ErrNoSiblings,
+		mount.ErrBusy, mount.ErrUnreachable, mount.ErrAnswer, mount.ErrNotReady):
 		return http.StatusServiceUnavailable, "its source cannot be read now"
 	case is(err, shard.ErrIndex, index.ErrDamaged, index.ErrVersion, shard.ErrBusy, shard.ErrHeld):
 		return http.StatusServiceUnavailable, "it is being indexed again"
@@ -58,8 +64,9 @@ func statusOf(err error) (status int, why string) {
 		return http.StatusNotFound, "its multihash is of a kind that is not served"
 	default:
 		// No read gives these but by a fault in the program: shard.ErrKey,
-		// ErrExists and ErrKeyUsed, dagstore.ErrNoStore, ErrInUse, ErrVersion and
-		// ErrReadOnly, index.ErrRecord and ErrSpent.
+		// ErrExists, ErrKeyUsed and ErrLastCopy, dagstore.ErrNoStore, ErrInUse, ErrVersion,
+		// ErrReadOnly, ErrNoManifest, ErrNotMember and ErrManifestName,
+		// index.ErrRecord and ErrSpent.
 		return http.StatusInternalServerError, "internal error"
 	}
 }

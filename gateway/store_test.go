@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
@@ -19,14 +21,18 @@ import (
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/car/cartest"
 	"github.com/dagstore/dagstore/internal/car/dagtest"
+	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
+	"github.com/dagstore/dagstore/mount/httpmount"
 	"github.com/dagstore/dagstore/shard"
 )
 
 // openStore opens a store that is closed with the test.
-func openStore(t *testing.T) *dagstore.Store {
+func openStore(t *testing.T) *dagstore.Store { return openStoreWith(t, nil) }
+
+func openStoreWith(t *testing.T, cfg *dagstore.Config) *dagstore.Store {
 	t.Helper()
-	store, err := dagstore.Open(t.Context(), filepath.Join(t.TempDir(), "store"), nil)
+	store, err := dagstore.Open(t.Context(), filepath.Join(t.TempDir(), "store"), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,5 +305,68 @@ func TestNew(t *testing.T) {
 	}
 	if !opts.Unchecked {
 		t.Error("the caller's options were changed")
+	}
+}
+
+// TestRemoteStore wants a CAR on a server to be asked for what is asked of it, not
+// to be asked at all with only-if-cached, and 503 when the server is gone.
+func TestRemoteStore(t *testing.T) {
+	m := dagtest.New(t)
+	root := m.Folder(false, map[string]ipld.Node{"file": m.File(string(pattern(300_000)))}).Cid()
+	other := dagtest.New(t)
+	unread := other.Block(cid.Raw, 0x12, []byte("nobody has read this"))
+	cars := map[string][]byte{"/a.car": cartest.V1([]cid.Cid{root}, all(m)), "/b.car": cartest.V1([]cid.Cid{unread}, all(other))}
+	var requests atomic.Int64
+	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Etag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(cars[r.URL.Path]))
+	}))
+	defer source.Close()
+	web, err := httpmount.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(web.CloseIdle)
+	store := openStoreWith(t, &dagstore.Config{Mounts: mount.Registry{"http": web.Open}})
+	for path := range cars {
+		at, err := web.Open(source.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Register(t.Context(), shard.Key(path[1:]), at, &dagstore.RegisterOptions{Discard: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := serveStore(t, store, nil)
+	path := "/ipfs/" + root.String()
+	before := requests.Load()
+	for _, suffix := range []string{"/file", "/file?format=raw", "?format=car", "?format=tar", "/"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			if a := ask(t, server, method, path+suffix, "Cache-Control", "only-if-cached"); a.status != http.StatusPreconditionFailed {
+				t.Errorf("%s %s of what is elsewhere: %d", method, suffix, a.status)
+			}
+		}
+	}
+	if n := requests.Load() - before; n > 0 {
+		t.Errorf("only-if-cached has asked the source %d times", n)
+	}
+	if a := get(t, server, http.StatusOK, path+"/file"); !bytes.Equal(a.body, pattern(300_000)) {
+		t.Error("a file of a CAR elsewhere: wrong bytes")
+	}
+	if _, blocks := readCAR(t, get(t, server, http.StatusOK, path+"?format=car").body); len(blocks) != len(m.All()) {
+		t.Errorf("a CAR of %d blocks", len(blocks))
+	}
+	source.CloseClientConnections()
+	source.Close()
+	// Nobody has opened this shard, which cannot be done without its source.
+	if a := ask(t, server, http.MethodHead, "/ipfs/"+unread.String()+"?format=raw"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("HEAD of what is out of reach: %d", a.status)
+	}
+	for _, format := range []string{"?format=raw", "?format=car", ""} {
+		a := get(t, server, http.StatusServiceUnavailable, "/ipfs/"+unread.String()+format)
+		if a.header.Get("Retry-After") == "" || a.header.Get("Cache-Control") != "no-store" || bytes.Contains(a.body, []byte("b.car")) {
+			t.Errorf("%s out of reach: %v %q", format, a.header, a.body)
+		}
 	}
 }

@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	gopath "path"
+	"strings"
+
+	"github.com/ipfs/boxo/ipns"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multibase"
+)
+
+// maxLabel is the longest part of a name in the DNS.
+const maxLabel = 63
+
+// A place is where the client believes to be.
+type place struct {
+	host  string // without its port, in small letters
+	port  string // with its colon, or nothing
+	https bool
+	base  string // the gateway of which host is a subdomain, or host itself
+	sub   bool   // host is a subdomain of base, or a domain that leads to content: an origin of its own
+}
+
+// placeOf is what r says. What a proxy says counts only if it is one that is
+// trusted.
+func (h *Handler) placeOf(r *http.Request) place {
+	host, https := r.Host, r.TLS != nil
+	if h.fromProxy(r) {
+		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
+			host = forwarded
+		}
+		if proto := r.Header.Get("X-Forwarded-Proto"); proto != "" {
+			https = proto == "https"
+		}
+	}
+	p := place{https: https, host: host}
+	if name, port, err := net.SplitHostPort(host); err == nil {
+		p.host, p.port = name, ":"+port
+	}
+	p.host = strings.ToLower(strings.TrimSuffix(strings.Trim(p.host, "[]"), "."))
+	p.base = p.host
+	return p
+}
+
+// fromProxy says whether r comes from a proxy that may speak for others.
+func (h *Handler) fromProxy(r *http.Request) bool {
+	if len(h.config.TrustedProxies) == 0 {
+		return false
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	for _, prefix := range h.config.TrustedProxies {
+		if prefix.Contains(from.Addr().Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// deserialises says whether files and folders are served at p.
+func (h *Handler) deserialises(p *place) bool {
+	if h.config.Trustless {
+		return false
+	}
+	for _, pattern := range h.config.DeserializedHosts {
+		pattern = strings.ToLower(pattern)
+		suffix, wild := strings.CutPrefix(pattern, "*")
+		for _, host := range []string{p.host, p.base} {
+			if host == pattern || wild && strings.HasSuffix(host, suffix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// subdomain takes the host of a request apart, if it is a subdomain of one of
+// ours: {id}.ipfs.{base} and {id}.ipns.{base}.
+func (h *Handler) subdomain(p *place) (space, id string, ok bool) {
+	for _, base := range h.config.Hosts {
+		base = strings.ToLower(base)
+		sub, found := strings.CutSuffix(p.host, "."+base)
+		if !found {
+			continue
+		}
+		p.base = base
+		at := strings.LastIndexByte(sub, '.')
+		if at <= 0 || sub[at+1:] != spaceIPFS && sub[at+1:] != spaceIPNS {
+			return "", "", false
+		}
+		return sub[at+1:], sub[:at], true
+	}
+	return "", "", false
+}
+
+// isBase says whether p is a host of ours that has subdomains.
+func (h *Handler) isBase(p *place) bool {
+	for _, base := range h.config.Hosts {
+		if strings.EqualFold(base, p.host) {
+			return true
+		}
+	}
+	return false
+}
+
+// pathOf is the path that is asked for, host included. It is empty if the host is
+// not one of content and the path neither.
+func (h *Handler) pathOf(r *http.Request, p *place) (path string, err error) {
+	if space, id, ok := h.subdomain(p); ok {
+		p.sub = true
+		if space == spaceIPNS {
+			id = uninline(id)
+		}
+		return "/" + space + "/" + id + within(r.URL.Path), nil
+	}
+	if strings.HasPrefix(r.URL.Path, "/ipfs/") || strings.HasPrefix(r.URL.Path, "/ipns/") {
+		return r.URL.Path, nil
+	}
+	if h.config.Names.DNSLink == nil || p.base != p.host || h.isBase(p) || !isDomain(p.host) {
+		return "", nil
+	}
+	_, _, err = h.config.Names.DNSLink(r.Context(), p.host)
+	switch {
+	case errors.Is(err, ErrNoName):
+		return "", nil
+	case err != nil:
+		return "", h.nameError(r.Context(), p.host, err)
+	}
+	p.sub = true
+	return "/ipns/" + p.host + within(r.URL.Path), nil
+}
+
+// within is a path behind what the host says. Its ".." lead no further up than
+// that: what is elsewhere must not be shown as if it were of this host.
+func within(path string) string {
+	clean := gopath.Clean("/" + path)
+	if strings.HasSuffix(path, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
+}
+
+// isDomain says whether a host is a domain of the DNS.
+func isDomain(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && strings.Contains(host, ".") && !strings.HasSuffix(host, ".localhost")
+}
+
+// uninline is the domain that one label stands for: "-" is a dot, and "--" is
+// "-". What has no "-", or is no label, stands for itself.
+func uninline(label string) string {
+	if strings.Contains(label, ".") || !strings.Contains(label, "-") {
+		return label
+	}
+	return strings.NewReplacer("--", "-", "-", ".").Replace(label)
+}
+
+// inline is the label that stands for a domain, or the domain itself if that has
+// none.
+func inline(domain string) string {
+	label := strings.NewReplacer("-", "--", ".", "-").Replace(domain)
+	if len(label) > maxLabel {
+		return domain
+	}
+	return label
+}
+
+// label is the CID or the name of a content as it stands in a host.
+func label(c *content) (string, error) {
+	root, base := c.root, multibase.Encoding(multibase.Base32)
+	if c.mutable() {
+		key, err := ipns.NameFromString(c.name)
+		if err != nil {
+			return inline(strings.ToLower(c.name)), nil //nolint:nilerr // it is a domain
+		}
+		root, base = key.Cid(), multibase.Base36
+	}
+	for _, base := range []multibase.Encoding{base, multibase.Base36} {
+		s, err := cid.NewCidV1(root.Type(), root.Hash()).StringOfBase(base)
+		if err == nil && len(s) <= maxLabel {
+			return s, nil
+		}
+	}
+	return "", &statusError{http.StatusBadRequest, fmt.Sprintf("%s is too long for a host", shorten(c.name))}
+}
+
+// moved is where a browser has to go so that each CID and name is an origin of
+// its own, always the same. It is empty if it is there.
+func (h *Handler) moved(r *http.Request, p *place, c *content) (string, error) {
+	if !p.sub && !h.isBase(p) || p.sub && p.base == p.host {
+		return "", nil
+	}
+	id, err := label(c)
+	if err != nil {
+		return "", err
+	}
+	host := id + "." + c.space + "." + p.base
+	if p.sub && host == p.host {
+		return "", nil
+	}
+	to := url.URL{Scheme: "http", Host: host + p.port, Path: "/" + strings.Join(c.names, "/"), RawQuery: r.URL.RawQuery}
+	if strings.HasSuffix(c.path, "/") && len(c.names) > 0 {
+		to.Path += "/"
+	}
+	if p.https {
+		to.Scheme = "https"
+	}
+	return to.String(), nil
+}
+
+// protocolHandler is where to go from /ipfs/?uri=, with which browsers follow
+// links to ipfs:// and ipns://.
+func protocolHandler(r *http.Request) (string, error) {
+	u, err := url.Parse(r.URL.Query().Get("uri"))
+	if err != nil || u.Scheme != spaceIPFS && u.Scheme != spaceIPNS || u.Host == "" {
+		return "", &statusError{http.StatusBadRequest, "uri has to begin with ipfs:// or ipns://"}
+	}
+	to := url.URL{Path: "/" + u.Scheme + "/" + u.Host + u.Path, RawQuery: u.RawQuery}
+	return to.String(), nil
+}
