@@ -1,0 +1,136 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/dagstore/dagstore/internal/admin/wire"
+)
+
+// decode reads one value.
+func decode(body io.Reader, v any) error {
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return errors.Join(ErrGone, err)
+	}
+	return nil
+}
+
+// follow yields the lines of an answer, as they come.
+func follow[T any](ctx context.Context, c *Client, r request) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		response, err := c.send(ctx, r)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		defer response.Body.Close()
+		decoder := json.NewDecoder(response.Body)
+		for {
+			var v T
+			err := decoder.Decode(&v)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(zero, gone(ctx, err))
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Begin begins a job.
+func (c *Client) Begin(ctx context.Context, job wire.NewJob) (out wire.Job, err error) {
+	err = c.post(ctx, "/jobs", job, &out)
+	return out, err
+}
+
+// BeginAndFollow begins a job and yields its results, until it ends. The first
+// one, and the last, have the job and are about no item.
+func (c *Client) BeginAndFollow(ctx context.Context, job wire.NewJob) iter.Seq2[wire.Result, error] {
+	r, err := request{method: http.MethodPost, path: "/jobs", query: url.Values{"follow": {"true"}}}.with(job)
+	if err != nil {
+		return func(yield func(wire.Result, error) bool) { yield(wire.Result{}, err) }
+	}
+	return follow[wire.Result](ctx, c, r)
+}
+
+// Jobs are those of the process, the newest first.
+func (c *Client) Jobs(ctx context.Context) ([]wire.Job, error) {
+	var out wire.Jobs
+	err := c.get(ctx, "/jobs", nil, &out)
+	return out.Jobs, err
+}
+
+// Job is how far a job has come.
+func (c *Client) Job(ctx context.Context, id string) (out wire.Job, err error) {
+	err = c.get(ctx, "/jobs/"+url.PathEscape(id), nil, &out)
+	return out, err
+}
+
+// Cancel ends a job.
+func (c *Client) Cancel(ctx context.Context, id string) (out wire.Job, err error) {
+	err = c.post(ctx, "/jobs/"+url.PathEscape(id)+"/cancel", nil, &out)
+	return out, err
+}
+
+// Results yields the results of a job behind number after, until it ends if
+// wait is set.
+func (c *Client) Results(ctx context.Context, id string, after int64, wait bool) iter.Seq2[wire.Result, error] {
+	query := url.Values{"after": {strconv.FormatInt(after, 10)}, "follow": {strconv.FormatBool(wait)}}
+	return follow[wire.Result](ctx, c, request{method: http.MethodGet, path: "/jobs/" + url.PathEscape(id) + "/results", query: query})
+}
+
+// SendList sends the list of a job, as it is read.
+func (c *Client) SendList(ctx context.Context, id string, list io.Reader) error {
+	return c.call(ctx, request{method: http.MethodPost, path: "/jobs/" + url.PathEscape(id) + "/list", body: list, kind: "application/x-ndjson"}, nil)
+}
+
+// Events yields what happens, from now on or behind the event last. It ends
+// with ctx, or with the connection: to go on, give the ID of the last event. kinds
+// selects some; none: all.
+func (c *Client) Events(ctx context.Context, last string, kinds ...string) iter.Seq2[wire.Event, error] {
+	return func(yield func(wire.Event, error) bool) {
+		r := request{method: http.MethodGet, path: "/events", query: make(url.Values), header: make(http.Header)}
+		set(r.query, "kind", strings.Join(kinds, ","))
+		if last != "" {
+			r.header.Set("Last-Event-ID", last)
+		}
+		response, err := c.send(ctx, r)
+		if err != nil {
+			yield(wire.Event{}, err)
+			return
+		}
+		defer response.Body.Close()
+		lines := bufio.NewScanner(response.Body)
+		lines.Buffer(nil, 4<<20)
+		for lines.Scan() {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue
+			}
+			var e wire.Event
+			err := json.Unmarshal([]byte(data), &e)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+		err = lines.Err()
+		if err == nil {
+			err = io.EOF
+		}
+		yield(wire.Event{}, gone(ctx, err))
+	}
+}

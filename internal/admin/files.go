@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/admin/wire"
+	"github.com/dagstore/dagstore/shard"
+)
+
+// hold acquires the shard that the path names.
+func (s *Server) hold(c *call) (*dagstore.Accessor, error) {
+	key, err := c.key()
+	if err != nil {
+		return nil, err
+	}
+	return s.store.Acquire(c.r.Context(), key, &dagstore.AcquireOptions{Background: true})
+}
+
+// getIndexFile sends the index of a shard as an index file with all that the
+// store knows.
+func (s *Server) getIndexFile(c *call) error {
+	acc, err := s.hold(c)
+	if err != nil {
+		return err
+	}
+	defer acc.Close() //nolint:errcheck // it always succeeds
+	return index.Write(c.r.Context(), newStream(c, mimeBytes).writer(), acc.Index().All(), nil)
+}
+
+// getCAR sends the CAR of a shard, or ranges of it.
+func (s *Server) getCAR(c *call) error {
+	acc, err := s.hold(c)
+	if err != nil {
+		return err
+	}
+	defer acc.Close() //nolint:errcheck // it always succeeds
+	c.began = true
+	c.w.Header().Set("Content-Type", c.route.answer.mime)
+	http.ServeContent(c.w, c.r, "", time.Time{}, acc.CAR(c.r.Context()))
+	return nil
+}
+
+func (s *Server) getManifests(c *call) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	out := wire.Manifests{Manifests: []wire.Manifest{}}
+	for m, err := range s.store.Manifests(c.r.Context(), key) {
+		switch {
+		case errors.Is(err, shard.ErrIndex): // of one manifest
+			out.Damaged = append(out.Damaged, wire.ProblemOf(err))
+		case err != nil:
+			return err
+		default:
+			out.Manifests = append(out.Manifests, wire.ManifestOf(string(key), m))
+		}
+	}
+	return c.answer(out)
+}
+
+func (s *Server) getMembers(c *call) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	var out *bufio.Writer
+	for mh, err := range s.store.Members(c.r.Context(), key, c.segment("name")) {
+		if err != nil {
+			return err
+		}
+		if out == nil {
+			out = bufio.NewWriterSize(newStream(c, mimeText).writer(), 32<<10)
+		}
+		if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
+			return err
+		}
+	}
+	if out == nil {
+		out = bufio.NewWriter(newStream(c, mimeText).writer())
+	}
+	return out.Flush()
+}
+
+func (s *Server) putManifest(c *call) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	version, err := c.number("version", 0, 0, 1<<63-1)
+	if err != nil {
+		return err
+	}
+	loose, err := c.flag("loose", false)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(c.r.Header.Get("Content-Type"), "text/plain") {
+		return fmt.Errorf("%w: %s", wire.ErrMediaType, mimeText)
+	}
+	m := dagstore.Manifest{Name: c.segment("name"), Rule: c.r.URL.Query().Get("rule"), Version: uint64(version)}
+	put, err := s.store.PutManifest(c.r.Context(), key, m, memberLines(bufio.NewScanner(c.r.Body)), &dagstore.ManifestOptions{Loose: loose})
+	if err != nil {
+		return err
+	}
+	return c.answer(wire.ManifestOf(string(key), put))
+}
+
+// memberLines reads multihashes and CIDs, one a line.
+func memberLines(in *bufio.Scanner) iter.Seq2[multihash.Multihash, error] {
+	return func(yield func(multihash.Multihash, error) bool) {
+		n := 0
+		for in.Scan() {
+			n++
+			text := strings.TrimSpace(in.Text())
+			if text == "" {
+				continue
+			}
+			mh, err := parseMember(text)
+			if err != nil {
+				err = badRequest("line %d: %w", n, err)
+			}
+			if !yield(mh, err) || err != nil {
+				return
+			}
+		}
+		if err := in.Err(); err != nil {
+			yield(nil, fmt.Errorf("after line %d: %w", n, err))
+		}
+	}
+}
+
+// parseMember reads a CID or a multihash.
+func parseMember(text string) (multihash.Multihash, error) {
+	if c, err := cid.Decode(text); err == nil {
+		return c.Hash(), nil
+	}
+	if mh, err := multihash.FromB58String(text); err == nil {
+		return mh, nil
+	}
+	if mh, err := multihash.FromHexString(text); err == nil {
+		return mh, nil
+	}
+	return nil, fmt.Errorf("%q is neither a CID nor a multihash", text)
+}
+
+func (s *Server) deleteManifest(c *call) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	if err := s.store.RemoveManifest(c.r.Context(), key, c.segment("name")); err != nil {
+		return err
+	}
+	return c.nothing()
+}
