@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -15,12 +17,14 @@ import (
 // An outcome is how one item went.
 type outcome struct {
 	item    item
-	plan    string     // new, unchanged, changed, colliding or failed
-	info    shard.Info // of the shard, as it is now; zero if there is none
-	size    int64      // of the source; -1 if unknown
-	version string     // likewise; "" if unknown
-	read    int64      // bytes that a dry run would read
-	notes   []string   // what the person should know although nothing failed
+	plan    string       // new, unchanged, changed, colliding or failed
+	info    shard.Info   // of the shard, as it is now; zero if there is none
+	size    int64        // of the source; -1 if unknown
+	version string       // likewise; "" if unknown
+	read    int64        // bytes that a dry run would read; -1 if unknown
+	asks    int64        // about how many requests of servers it would take
+	notes   []string     // what the person should know although nothing failed
+	lies    []wire.Fault // what proved wrong in an index that came with it
 	err     error
 }
 
@@ -35,13 +39,14 @@ const (
 // An adder adds many items at once. A nil store, of a dry run where there is
 // none yet, knows no shard.
 type adder struct {
-	store  *dagstore.Store
+	store  storage
 	opts   addOptions
 	report func(outcome) // called one at a time
 	size   func(int64)   // told the size of each source that no argument named, before it is added
 	begin  func(shard.Key)
 
 	planned map[shard.Key]string // by a dry run: the URL for each key so far
+	hub     *admin.Hub           // knows what was told of an index that came with a CAR; nil: somebody else hears it
 }
 
 // run adds every item and returns how they went. It ends early when ctx ends
@@ -230,7 +235,19 @@ func (ad *adder) carry(ctx context.Context, o *outcome) {
 		return
 	}
 	ad.begin(o.item.key)
-	ad.register(ctx, o)
+	if ad.hub == nil {
+		ad.register(ctx, o)
+		return
+	}
+	mark := ad.hub.Mark()
+	if ad.register(ctx, o); o.err == nil && o.info.Version != 0 && (o.plan == planNew || o.plan == planChanged) {
+		o.lies = ad.hub.Lies(ctx, o.item.key, mark)
+	}
+}
+
+// lazy reports whether a CAR is only recorded.
+func (ad *adder) lazy(o *outcome) bool {
+	return ad.opts.lazy || o.item.lazy || o.item.archived()
 }
 
 // notesOn is what is worth saying of a shard that has been added.
@@ -250,6 +267,9 @@ func notesOn(info shard.Info) (notes []string) {
 
 // check asks the source how it is, and holds that against what the list says.
 func (it *item) check(ctx context.Context) (mount.Stat, error) {
+	if it.known != nil {
+		return *it.known, nil
+	}
 	stat, err := it.mount.Stat(ctx)
 	if err != nil {
 		return mount.Stat{Size: -1}, err
@@ -267,13 +287,29 @@ func (it *item) check(ctx context.Context) (mount.Stat, error) {
 func (ad *adder) register(ctx context.Context, o *outcome) {
 	key := o.item.key
 	o.plan = planNew
+	lazy := ad.lazy(o)
+	mode := o.item.mode
+	if mode == shard.Auto {
+		mode = ad.opts.mode
+	}
+	if o.item.archived() {
+		o.notes = append(o.notes, "it is archived: it is read once its owner has restored it and somebody asks for it")
+	}
+	piece := o.item.piece
+	if ad.opts.piece != "" {
+		piece, _ = pieceCID(ad.opts.piece) // it was looked at when the command began
+	}
 	err := ad.store.Register(ctx, key, o.item.mount, &dagstore.RegisterOptions{
-		Lazy:    ad.opts.lazy,
+		Lazy:    lazy,
 		Verify:  ad.opts.verify,
-		Discard: !ad.opts.lazy, // of a lazy one, the failure would come when nobody looks
+		Discard: !lazy, // of a lazy one, the failure would come when nobody looks
 		Pin:     o.item.pin,
-		Piece:   o.item.piece,
+		Serve:   mode,
+		Piece:   piece,
 		Labels:  o.item.labels,
+
+		Index:    ad.opts.policy,
+		IndexURL: o.item.index,
 	})
 	switch {
 	case errors.Is(err, shard.ErrExists):
@@ -306,7 +342,7 @@ func (ad *adder) resume(ctx context.Context, o *outcome) error {
 	if err != nil {
 		return err
 	}
-	if ad.opts.lazy {
+	if ad.lazy(o) {
 		ad.putOff(o, info)
 		return nil
 	}
@@ -358,11 +394,7 @@ func (ad *adder) update(ctx context.Context, o *outcome) error {
 
 // await waits until a shard is indexed, and has it indexed if need be.
 func (ad *adder) await(ctx context.Context, key shard.Key) error {
-	accessor, err := ad.store.Acquire(ctx, key, nil)
-	if err != nil {
-		return err
-	}
-	return accessor.Close()
+	return ad.store.Await(ctx, key)
 }
 
 // differs reports whether the source is not what the shard was indexed from.
@@ -376,6 +408,7 @@ func (o *outcome) differs(info shard.Info) bool {
 
 // foresee says what register would do, without doing it.
 func (ad *adder) foresee(ctx context.Context, o *outcome) {
+	o.asks = ad.requests(o, false)
 	var info shard.Info
 	err := shard.ErrUnknown
 	if ad.store != nil {
@@ -404,11 +437,12 @@ func (ad *adder) foresee(ctx context.Context, o *outcome) {
 	default:
 		o.plan = planUnchanged
 		o.info = info
-		if info.Version == 0 || statusOf(info.State) != "ready" { // it has not been read, or not well
+		if info.Version == 0 || wire.StatusOf(info.State) != "ready" { // it has not been read, or not well
 			o.read = o.size
 		}
 	}
-	if ad.opts.lazy {
+	if ad.lazy(o) {
 		o.read = 0
 	}
+	o.asks = ad.requests(o, o.read != 0)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/index"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -59,6 +60,9 @@ var exitCodes = [...]struct {
 	{syscall.EDQUOT, exitNoSpace},
 	{dagstore.ErrReadOnly, exitFailed},
 	{dagstore.ErrClosed, exitFailed},
+	{dagstore.ErrNoManifest, exitNotFound},
+	{dagstore.ErrNotMember, exitFailed},
+	{dagstore.ErrManifestName, exitUsage},
 
 	{shard.ErrKey, exitUsage},
 	{shard.ErrUnknown, exitNotFound},
@@ -74,6 +78,7 @@ var exitCodes = [...]struct {
 	{shard.ErrChanged, exitFailed},
 	{shard.ErrDenied, exitFailed},
 	{shard.ErrQuota, exitNoSpace},
+	{shard.ErrLastCopy, exitFailed},
 	{shard.ErrCAR, exitFailed},
 	{shard.ErrBlock, exitFailed},
 	{shard.ErrIndex, exitFailed},
@@ -86,6 +91,12 @@ var exitCodes = [...]struct {
 	{mount.ErrDenied, exitFailed},
 	{mount.ErrRange, exitFailed},
 	{mount.ErrChanged, exitFailed},
+	{mount.ErrNoSiblings, exitFailed},
+	{mount.ErrBusy, exitFailed},
+	{mount.ErrStalled, exitFailed},
+	{mount.ErrUnreachable, exitFailed},
+	{mount.ErrAnswer, exitFailed},
+	{mount.ErrNotReady, exitFailed},
 
 	{index.ErrDamaged, exitFailed},
 	{index.ErrVersion, exitFailed}, // of one index file; it is made anew
@@ -93,6 +104,7 @@ var exitCodes = [...]struct {
 	{index.ErrSpent, exitFailed},
 
 	{ipld.ErrNotFound{}, exitNotFound},
+	{wire.ErrNoJob, exitNotFound},
 }
 
 // A codedError is an error for which a command has chosen the exit code.

@@ -30,8 +30,8 @@ func (a *app) resolved(ctx context.Context, arg string, f func(r *extract.Reader
 	if err != nil {
 		return exitError(exitUsage, err)
 	}
-	return a.withStore(ctx, false, &dagstore.Config{}, func(store *dagstore.Store) error {
-		r := extract.New(store.Blockstore(nil))
+	return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+		r := extract.New(store.Blocks())
 		c, err := r.Resolve(ctx, p)
 		if err == nil {
 			err = f(r, p, c)

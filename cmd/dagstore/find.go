@@ -10,19 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
 )
-
-// A locationObject is what "find --json" prints: the section as go-car counts
-// it in the payload, the size of the block's data, and where section and data
-// begin in the file. -1: not known without reading the CAR.
-type locationObject struct {
-	Shard      string `json:"shard"`
-	Offset     int64  `json:"offset"`
-	Size       int64  `json:"size"`
-	FileOffset int64  `json:"file_offset"`
-	DataOffset int64  `json:"data_offset"`
-}
 
 func (a *app) findCommand() *cobra.Command {
 	var limit int
@@ -45,7 +35,7 @@ the CID does not matter.`,
 				return exitError(exitNotFound, fmt.Errorf("%v lies in no CAR: its data is in the CID itself", c))
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store *dagstore.Store) error {
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
 				return a.find(ctx, store, c, limit)
 			})
 		},
@@ -55,7 +45,7 @@ the CID does not matter.`,
 	return cmd
 }
 
-func (a *app) find(ctx context.Context, store *dagstore.Store, c cid.Cid, limit int) error {
+func (a *app) find(ctx context.Context, store storage, c cid.Cid, limit int) error {
 	found := 0
 	var info shard.Info // of the shard of the last location
 	for at, err := range store.Find(ctx, c) {
@@ -87,7 +77,7 @@ const manyUnread = 1000
 
 // unread ends a message that something was not found: it may lie in a shard
 // that has not been indexed yet.
-func unread(ctx context.Context, store *dagstore.Store) string {
+func unread(ctx context.Context, store storage) string {
 	count := int64(0)
 	states := []shard.State{shard.Registered, shard.Initializing}
 	for _, err := range store.Shards(ctx, &dagstore.Filter{States: states}) {
@@ -108,8 +98,8 @@ func unread(ctx context.Context, store *dagstore.Store) string {
 }
 
 // locationOf adds where the CARv1 payload begins in its file.
-func locationOf(at shard.Location, payload int64) locationObject {
-	o := locationObject{
+func locationOf(at shard.Location, payload int64) wire.Location {
+	o := wire.Location{
 		Shard:      string(at.Shard),
 		Offset:     at.Offset,
 		Size:       at.Size,
@@ -122,7 +112,7 @@ func locationOf(at shard.Location, payload int64) locationObject {
 	return o
 }
 
-func (a *app) printLocation(o locationObject) error {
+func (a *app) printLocation(o wire.Location) error {
 	if a.jsonOut {
 		return printJSON(a.stdout, o)
 	}

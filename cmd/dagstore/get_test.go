@@ -293,6 +293,9 @@ func TestReadingInterrupted(t *testing.T) {
 	r := newReading(t)
 	var out, errs bytes.Buffer
 	a := &app{repo: r.repo, stdout: &out, stderr: &errs, getenv: os.Getenv, command: "dagstore get"}
+	if err := a.configure(); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
 	err := a.resolved(ctx, r.folder.String(), func(reader *extract.Reader, _ extract.Path, c cid.Cid) error {

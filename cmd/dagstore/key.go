@@ -25,15 +25,20 @@ func keyOfPath(prefix, rel string) shard.Key {
 }
 
 // keyOfURL is the key of a CAR at a URL that came without one: the last part
-// of its path, treated as a file's name.
+// of its path, treated as a file's name. A compressed one also loses ".zst".
 func keyOfURL(prefix, rawURL string) (shard.Key, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return "", fmt.Errorf("no key can be made from this URL: %w", err)
 	}
 	base := path.Base(u.Path)
-	if u.Path == "" || base == "/" || base == "." {
+	switch {
+	case u.Path == "", base == "/", base == ".":
 		return "", errors.New("no key can be made from this URL, since its path names no file: give one by --key or in a list")
+	case strings.HasSuffix(u.Path, "/"):
+		return "", errors.New("what lies below this URL cannot be listed, as it can in S3: name the CARs, or a list of them (.ndjson); if it is a CAR itself, give its key by --key or in a list")
+	case strings.HasPrefix(u.Scheme, zstdPrefix):
+		base = strings.TrimSuffix(base, ".zst")
 	}
 	return keyOfPath(prefix, base), nil
 }

@@ -43,6 +43,11 @@ func TestKeyOfURL(t *testing.T) {
 		{"file:///srv/a%20b.car", "p/a b"},
 		{"file:///srv/caf%E9.car", "p/caf%E9"},
 		{"https://example.org/x/y.car?token=1", "p/y"},
+		{"https://example.org/x/y.car.zst", "p/y.car.zst"},
+		{"zstd+https://example.org/x/y.car.zst", "p/y"},
+		{"zstd+file:///srv/y.zst", "p/y"},
+		{"s3://cars/a%2Fb%3Fc.car?versionId=1", "p/b?c"},
+		{"https://example.org/file.bin#bytes=1-2", "p/file.bin"},
 	}
 	for _, test := range tests {
 		got, err := keyOfURL("p/", test.url)
@@ -50,7 +55,7 @@ func TestKeyOfURL(t *testing.T) {
 			t.Errorf("keyOfURL(%q) = %q, %v, want %q", test.url, got, err, test.want)
 		}
 	}
-	for _, url := range []string{"https://example.org", "https://example.org/", "https://example.org/%zz"} {
+	for _, url := range []string{"https://example.org", "https://example.org/", "https://example.org/%zz", "https://example.org/cars/", "zstd+s3://cars/in/"} {
 		if got, err := keyOfURL("", url); err == nil {
 			t.Errorf("keyOfURL(%q) = %q, want an error", url, got)
 		}

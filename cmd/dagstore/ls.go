@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -31,14 +32,14 @@ removing.`,
 				filter.Prefix = args[0]
 			}
 			if status != "" {
-				states, err := statesOf(status)
+				states, err := wire.StatesOf(status)
 				if err != nil {
 					return exitError(exitUsage, err)
 				}
 				filter.States = states
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store *dagstore.Store) error {
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
 				return a.ls(ctx, store, filter)
 			})
 		},
@@ -49,7 +50,7 @@ removing.`,
 }
 
 // ls lists what filter selects.
-func (a *app) ls(ctx context.Context, store *dagstore.Store, filter *dagstore.Filter) error {
+func (a *app) ls(ctx context.Context, store storage, filter *dagstore.Filter) error {
 	out := bufio.NewWriter(a.stdout)
 	for info, err := range store.Shards(ctx, filter) {
 		if err != nil {
@@ -65,9 +66,9 @@ func (a *app) ls(ctx context.Context, store *dagstore.Store, filter *dagstore.Fi
 // printShard prints one line about a shard.
 func (a *app) printShard(w io.Writer, info shard.Info) error {
 	if a.jsonOut {
-		return printJSON(w, objectOf(info))
+		return printJSON(w, wire.ShardOf(info))
 	}
-	_, err := fmt.Fprintf(w, "%-9s  %s  %s\n", statusOf(info.State), showKey(info.Key), summary(info))
+	_, err := fmt.Fprintf(w, "%-9s  %s  %s\n", wire.StatusOf(info.State), showKey(info.Key), summary(info))
 	return err
 }
 

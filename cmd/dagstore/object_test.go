@@ -10,32 +10,9 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
 )
-
-// TestStatuses walks the states: each has exactly one status.
-func TestStatuses(t *testing.T) {
-	count := make(map[shard.State]int)
-	for _, s := range statuses {
-		for _, state := range s.states {
-			count[state]++
-			if got := statusOf(state); got != s.name {
-				t.Errorf("status of %v is %q, want %q", state, got, s.name)
-			}
-		}
-		if states, err := statesOf(s.name); err != nil || len(states) != len(s.states) {
-			t.Errorf("states of %q: %v, %v", s.name, states, err)
-		}
-	}
-	for state := shard.Registered; state <= shard.Gone; state++ {
-		if count[state] != 1 {
-			t.Errorf("%v is covered by %d statuses, want 1", state, count[state])
-		}
-	}
-	if _, err := statesOf("fine"); err == nil || !strings.Contains(err.Error(), "ready lazy indexing failed removing") {
-		t.Errorf("unknown status: %v, want the list of them", err)
-	}
-}
 
 func TestObjectOf(t *testing.T) {
 	root := cid.MustParse("bafkqaaa")
@@ -54,7 +31,7 @@ func TestObjectOf(t *testing.T) {
 	}
 	for _, test := range tests {
 		var out bytes.Buffer
-		if err := printJSON(&out, objectOf(test.info)); err != nil {
+		if err := printJSON(&out, wire.ShardOf(test.info)); err != nil {
 			t.Fatal(err)
 		}
 		if got := out.String(); got != test.want+"\n" {
@@ -87,7 +64,7 @@ func TestSummaryOfFailure(t *testing.T) {
 
 func TestLocationOf(t *testing.T) {
 	at := shard.Location{Shard: "k", Offset: 100, Size: 5, Head: 38}
-	if got, want := locationOf(at, 51), (locationObject{"k", 100, 5, 151, 189}); got != want {
+	if got, want := locationOf(at, 51), (wire.Location{Shard: "k", Offset: 100, Size: 5, FileOffset: 151, DataOffset: 189}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	at.Head = 0

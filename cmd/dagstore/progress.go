@@ -4,14 +4,15 @@ import (
 	"context"
 	"io"
 	"iter"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -22,27 +23,29 @@ const redraw = 200 * time.Millisecond
 // is left, on a terminal. A nil one shows nothing: all its methods may be
 // called, by many goroutines at once.
 type progress struct {
-	store *dagstore.Store
 	quit  chan struct{}
 	ended chan struct{}
+	// figures, if not nil, says how far it is, instead of what is counted here.
+	figures func() (done, expected int64)
 
 	mu       sync.Mutex
 	bar      *progressbar.ProgressBar
 	expected int64
 	done     int64
-	underWay map[shard.Key]bool
+	work     *underWay
 }
 
-// newProgress returns nil unless w is a terminal.
-func newProgress(w io.Writer, store *dagstore.Store) *progress {
+// newProgress returns nil unless w is a terminal. It is told what is done with
+// store, or asks figures, if that is not nil.
+func newProgress(w io.Writer, store storage, figures func() (done, expected int64)) *progress {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil
 	}
 	p := &progress{
-		store: store,
-		quit:  make(chan struct{}),
-		ended: make(chan struct{}),
+		figures: figures,
+		quit:    make(chan struct{}),
+		ended:   make(chan struct{}),
 		bar: progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(w),
 			progressbar.OptionSetDescription("adding"),
@@ -54,7 +57,7 @@ func newProgress(w io.Writer, store *dagstore.Store) *progress {
 			progressbar.OptionFullWidth(),
 			progressbar.OptionClearOnFinish(),
 		),
-		underWay: make(map[shard.Key]bool),
+		work: newUnderWay(store),
 	}
 	p.bar.StartWithoutRender() // the clock of the rate
 	go p.watch()
@@ -73,17 +76,14 @@ func (p *progress) expect(size int64) {
 
 // begin tells that a shard is being read.
 func (p *progress) begin(key shard.Key) {
-	if p == nil {
-		return
+	if p != nil {
+		p.work.begin(key)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.underWay[key] = true
 }
 
 // survey tells the sizes of items ahead of the work on them, so that the time
 // that is left can be told. It ends with ctx.
-func (p *progress) survey(ctx context.Context, items iter.Seq[item]) {
+func survey(ctx context.Context, items iter.Seq[item], expect func(size int64)) {
 	for it := range items {
 		if ctx.Err() != nil {
 			return
@@ -92,7 +92,7 @@ func (p *progress) survey(ctx context.Context, items iter.Seq[item]) {
 			continue
 		}
 		if stat, err := it.mount.Stat(ctx); err == nil {
-			p.expect(stat.Size)
+			expect(stat.Size)
 		}
 	}
 }
@@ -103,9 +103,9 @@ func (p *progress) end(key shard.Key, size int64, read bool) {
 	if p == nil {
 		return
 	}
+	p.work.end(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.underWay, key)
 	if read {
 		p.done += max(size, 0)
 	} else {
@@ -149,7 +149,13 @@ func (p *progress) watch() {
 }
 
 func (p *progress) draw() {
-	partly := p.partly()
+	if p.figures != nil {
+		done, expected := p.figures()
+		p.mu.Lock()
+		p.done, p.expected = done, expected
+		p.mu.Unlock()
+	}
+	partly := p.work.partly()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.expected <= 0 {
@@ -159,19 +165,39 @@ func (p *progress) draw() {
 	_ = p.bar.Set64(min(p.done+partly, p.expected-1)) // at its maximum it would finish
 }
 
-// partly is how many bytes are read of the shards that are under way.
-func (p *progress) partly() int64 {
-	p.mu.Lock()
-	keys := make([]shard.Key, 0, len(p.underWay))
-	for key := range p.underWay {
-		keys = append(keys, key)
-	}
-	p.mu.Unlock()
+// underWay are the shards that are being read.
+type underWay struct {
+	store storage
+	mu    sync.Mutex
+	keys  map[shard.Key]bool
+}
+
+func newUnderWay(store storage) *underWay {
+	return &underWay{store: store, keys: make(map[shard.Key]bool)}
+}
+
+func (u *underWay) begin(key shard.Key) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.keys[key] = true
+}
+
+func (u *underWay) end(key shard.Key) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.keys, key)
+}
+
+// partly is how many bytes of them have been read.
+func (u *underWay) partly() int64 {
+	u.mu.Lock()
+	keys := slices.Collect(maps.Keys(u.keys))
+	u.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), redraw)
 	defer cancel()
 	var sum int64
 	for _, key := range keys {
-		if info, err := p.store.Info(ctx, key); err == nil && info.Progress != nil {
+		if info, err := u.store.Info(ctx, key); err == nil && info.Progress != nil {
 			sum += info.Progress.Done
 		}
 	}

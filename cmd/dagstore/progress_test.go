@@ -4,13 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/dagstore/dagstore/shard"
 )
 
 // TestProgressSum: what was not read counts neither as expected nor as done.
 func TestProgressSum(t *testing.T) {
-	p := &progress{underWay: make(map[shard.Key]bool)}
+	p := &progress{work: newUnderWay(nil)}
 	dir := t.TempDir()
 	for range 2 {
 		p.expect(100)
@@ -24,7 +22,7 @@ func TestProgressSum(t *testing.T) {
 	writeCAR(t, dir, "a.car", "a")
 	writeCAR(t, dir, "b.car", "b")
 	s := &sources{args: []string{dir}, include: []string{"*.car"}, list: "not to be read"}
-	p.survey(t.Context(), s.named())
+	survey(t.Context(), s.named(t.Context()), p.expect)
 	if want := int64(100 + 2*len(carOf("a"))); p.expected != want {
 		t.Errorf("%d bytes are expected, want %d", p.expected, want)
 	}

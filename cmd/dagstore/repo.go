@@ -7,16 +7,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/dagstore/dagstore"
-	"github.com/dagstore/dagstore/mount"
-	"github.com/dagstore/dagstore/mount/filemount"
+	"github.com/dagstore/dagstore/internal/admin"
+	"github.com/dagstore/dagstore/internal/admin/client"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 )
-
-// mounts is every kind of source that this program can reach.
-func mounts() mount.Registry {
-	return mount.Registry{"file": filemount.Open}
-}
 
 // A place is a store's folder and the reason why it is meant.
 type place struct {
@@ -25,13 +22,17 @@ type place struct {
 }
 
 // locateStore says which store is meant: the flag's, else the environment's,
-// else the one in the user's data directory. goos is runtime.GOOS.
-func locateStore(flag, goos string, getenv func(string) string) (place, error) {
+// else the configuration's, else the one in the user's data directory. goos is
+// runtime.GOOS.
+func locateStore(flag, configured, goos string, getenv func(string) string) (place, error) {
 	if flag != "" {
 		return place{flag, "--repo"}, nil
 	}
 	if dir := getenv("DAGSTORE_PATH"); dir != "" {
 		return place{dir, "DAGSTORE_PATH"}, nil
+	}
+	if configured != "" {
+		return place{configured, "the configuration"}, nil
 	}
 	dir, err := dataFolder(goos, getenv)
 	if err != nil {
@@ -64,14 +65,14 @@ func dataFolder(goos string, getenv func(string) string) (string, error) {
 	return "", exitError(exitUsage, errors.New("no data directory is known for this user: name the store by --repo DIR or DAGSTORE_PATH"))
 }
 
-// openStore opens the store that is meant and fills in the rest of cfg. If
-// there is no store and create is set, it makes one and says so.
-func (a *app) openStore(ctx context.Context, create bool, cfg *dagstore.Config) (*dagstore.Store, error) {
-	at, err := locateStore(a.repo, runtime.GOOS, a.getenv)
-	if err != nil {
-		return nil, err
+// openStore opens the store that at is. If there is none and create is set, it
+// makes one and says so.
+func (a *app) openStore(ctx context.Context, at place, create bool, cfg *dagstore.Config) (*dagstore.Store, error) {
+	cfg.Mounts = a.mounts
+	cfg.Copies = a.copies()
+	if rate := a.settings.Sources.Bandwidth; rate != nil {
+		cfg.Hosts.Bandwidth = int64(*rate)
 	}
-	cfg.Mounts = mounts()
 	cfg.NoCreate = true
 	if cfg.Logger == nil {
 		// What goes wrong with an item is told by the command itself.
@@ -84,10 +85,22 @@ func (a *app) openStore(ctx context.Context, create bool, cfg *dagstore.Config) 
 			a.notef("made a new store in %s (%s)", at.dir, at.why)
 		}
 	}
-	if err != nil {
-		return nil, at.explain(err, create)
+	return store, err
+}
+
+// copies is how much may be kept of CARs that lie elsewhere.
+func (a *app) copies() dagstore.Copies {
+	quota := a.settings.Copies.Quota
+	if a.quota != nil {
+		quota = a.quota
 	}
-	return store, nil
+	switch {
+	case quota == nil:
+		return dagstore.Copies{}
+	case *quota == 0:
+		return dagstore.Copies{None: true}
+	}
+	return dagstore.Copies{Quota: int64(*quota)}
 }
 
 // explain says which folder was meant and why, and what to do about err.
@@ -108,21 +121,100 @@ func (at place) explain(err error, create bool) error {
 	return fmt.Errorf("%w (store %s, by %s)%s", err, at.dir, at.why, hint)
 }
 
-// logger writes what is at least as bad as level to standard error.
-func (a *app) logger(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+// withStore calls f with the store: it opens it, or reaches for the process that
+// has it open.
+func (a *app) withStore(ctx context.Context, create bool, cfg *dagstore.Config, f func(storage) error) error { //nolint:unparam // "add" and "serve", which make stores, do not use it now
+	own := func(h *holder) error { return f(ownStore{h.store}) }
+	return a.withEither(ctx, create, cfg, own, func(far farStore) error { return f(far) })
 }
 
-// withStore opens the store, calls f and closes the store again. What Close
-// reports is an error of the command, unless f has one already.
-func (a *app) withStore(ctx context.Context, create bool, cfg *dagstore.Config, f func(*dagstore.Store) error) error {
-	store, err := a.openStore(ctx, create, cfg)
+// withEither is withStore for commands that do one thing with a store of their
+// own, and another with one that is elsewhere; a nil far: only their own will
+// do. What Close reports is an error of the command, unless it has one already.
+func (a *app) withEither(ctx context.Context, create bool, cfg *dagstore.Config, own func(*holder) error, far func(farStore) error) error {
+	at, err := locateStore(a.repo, a.settings.Repo, runtime.GOOS, a.getenv)
 	if err != nil {
 		return err
 	}
-	err = f(store)
+	end, err := a.trace(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer end() // after the store is closed
+	hub, heard := admin.NewHub(), cfg.Events.Fault
+	cfg.Events = dagstore.Tee(cfg.Events, hub.Events())
+	var store *dagstore.Store
+	for store == nil {
+		var reached *client.Client
+		store, reached, err = a.openOrReach(ctx, at, create, cfg, far != nil)
+		if err != nil {
+			return at.explain(err, create)
+		}
+		if reached == nil {
+			continue
+		}
+		reached.Heard = heard
+		err := errors.Join(far(farStore{reached}), reached.Close())
+		if !beforeAnything(err, reached) || ctx.Err() != nil {
+			if errors.Is(err, client.ErrGone) {
+				err = fmt.Errorf("%w; what was done is done: run the command again", err)
+			}
+			return err
+		}
+	}
+	h := a.hold(ctx, store, hub, at.dir)
+	err = own(h)
+	h.leave(ctx)
 	if closeErr := store.Close(); err == nil && closeErr != nil {
 		return fmt.Errorf("closing the store: %w", closeErr)
 	}
 	return err
+}
+
+// errBeforeAnything is what a command meets whose holder has ended before it
+// did anything.
+var errBeforeAnything = errors.New("the process that held the store has ended")
+
+// beforeAnything reports whether nothing has come of a command, since the holder
+// has ended just as it was reached: it can be tried with the next one.
+func beforeAnything(err error, reached *client.Client) bool {
+	if errors.Is(err, errBeforeAnything) {
+		return true
+	}
+	ending := errors.Is(err, client.ErrGone) || errors.Is(err, dagstore.ErrClosed)
+	return ending && reached.Answered() <= 1 // that it was asked who it is
+}
+
+const (
+	// lockPatience is how long a store may be in use by a process that does not
+	// answer: one that has just begun to hold it, or is about to end.
+	lockPatience = 5 * time.Second
+	lockAgain    = 50 * time.Millisecond
+)
+
+// openOrReach opens the store, or finds the process that has it open, if that
+// will do.
+func (a *app) openOrReach(ctx context.Context, at place, create bool, cfg *dagstore.Config, reach bool) (*dagstore.Store, *client.Client, error) {
+	for end := time.Now().Add(lockPatience); ; {
+		store, err := a.openStore(ctx, at, create, cfg)
+		if !errors.Is(err, dagstore.ErrInUse) || !reach {
+			return store, nil, err
+		}
+		// Where it is may have changed since: a holder that ended, and another.
+		if r, meetErr := meet(at.dir, a.settings.Admin.Socket, a.getenv); meetErr == nil {
+			if c, holder := r.find(ctx); c != nil && holder.API == wire.Version {
+				return nil, c, nil
+			} else if c != nil {
+				return nil, nil, errors.Join(fmt.Errorf("%w, %q of version %s, which speaks another language than this one", err, holder.Command, holder.Program), c.Close())
+			}
+		}
+		if time.Now().After(end) {
+			return nil, nil, err
+		}
+		select {
+		case <-time.After(lockAgain):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
 }

@@ -8,30 +8,30 @@ import (
 	"io/fs"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
 )
 
 // add carries out the command "add".
 func (a *app) add(ctx context.Context, args []string, opts addOptions) error {
-	if !opts.dryRun {
-		return a.withStore(ctx, true, opts.config(), func(store *dagstore.Store) error {
-			return a.addTo(ctx, store, args, opts)
-		})
-	}
-	err := a.withStore(ctx, false, opts.config(), func(store *dagstore.Store) error {
-		return a.addTo(ctx, store, args, opts)
-	})
-	if errors.Is(err, dagstore.ErrNoStore) {
+	var lies lies
+	cfg := opts.config()
+	cfg.Events.Fault = lies.hear
+	own := func(h *holder) error { return a.addTo(ctx, ownStore{h.store}, args, opts) }
+	far := func(store farStore) error { return a.addThrough(ctx, store, args, opts, &lies) }
+	err := a.withEither(ctx, !opts.dryRun, cfg, own, far)
+	if opts.dryRun && errors.Is(err, dagstore.ErrNoStore) {
 		return a.addTo(ctx, nil, args, opts) // then everything is new
 	}
+	lies.tell(a)
 	return err
 }
 
 // addTo adds what args and opts name to store. A nil store is for dry runs.
-func (a *app) addTo(ctx context.Context, store *dagstore.Store, args []string, opts addOptions) error {
+func (a *app) addTo(ctx context.Context, store storage, args []string, opts addOptions) error {
 	r := &reporter{app: a, dryRun: opts.dryRun, out: bufio.NewWriter(a.stdout)}
 	if !opts.dryRun {
-		r.bar = newProgress(a.stderr, store)
+		r.bar = newProgress(a.stderr, store, nil)
 	}
 	ad := &adder{
 		store:   store,
@@ -44,17 +44,22 @@ func (a *app) addTo(ctx context.Context, store *dagstore.Store, args []string, o
 	if r.bar != nil {
 		ahead, stop := context.WithCancel(ctx)
 		defer stop()
-		go r.bar.survey(ahead, a.sources(args, opts).named())
+		go survey(ahead, a.sources(args, opts).named(ahead), r.bar.expect)
 	}
 	from := a.sources(args, opts)
-	t, err := ad.run(ctx, from.items(), from.piped())
+	t, err := ad.run(ctx, from.items(ctx), from.piped(ctx))
+	return r.end(t, err)
+}
+
+// end says how it went altogether, and is what the command ends with.
+func (r *reporter) end(t tally, err error) error {
 	r.bar.stop()
 	r.summary(t)
 	switch {
 	case r.outErr != nil:
 		return fmt.Errorf("writing the results: %w", r.outErr)
 	case errors.Is(err, errStopped):
-		a.notef("%v", err)
+		r.app.notef("%v", err)
 		return t.err()
 	case err != nil:
 		return err
@@ -74,6 +79,8 @@ type reporter struct {
 
 	added, updated, unchanged int
 	bytes                     int64 // that a dry run would read
+	unknown                   int   // CARs that it would read of which nobody knows how long they are
+	asks                      int64 // requests that it would take
 }
 
 func (r *reporter) report(o outcome) {
@@ -89,6 +96,10 @@ func (r *reporter) report(o outcome) {
 		r.added++
 	}
 	r.bytes += max(o.read, 0)
+	r.asks += o.asks
+	if o.read < 0 {
+		r.unknown++
+	}
 	if o.err != nil && !r.app.jsonOut {
 		r.app.notef("%s: %v", showText(o.item.name), plainly(o.err))
 	}
@@ -117,7 +128,7 @@ func (r *reporter) line(o outcome) error {
 	case o.plan == planUnchanged:
 		_, err = fmt.Fprintf(r.out, "%-9s  %s\n", o.plan, showKey(o.item.key))
 	default:
-		_, err = fmt.Fprintf(r.out, "%-9s  %s  %s\n", statusOf(o.info.State), showKey(o.item.key), summary(o.info))
+		_, err = fmt.Fprintf(r.out, "%-9s  %s  %s\n", wire.StatusOf(o.info.State), showKey(o.item.key), summary(o.info))
 	}
 	return err
 }
@@ -139,7 +150,7 @@ func showSize(size int64) string {
 
 // objectOfOutcome is what --json prints about an item: the shard that has its
 // key, or, where there is none, the item in the state Gone.
-func objectOfOutcome(o outcome, dryRun bool) shardObject {
+func objectOfOutcome(o outcome, dryRun bool) wire.Shard {
 	info := o.info
 	if info.Key == "" {
 		info.Key = o.item.key
@@ -150,7 +161,7 @@ func objectOfOutcome(o outcome, dryRun bool) shardObject {
 			info.URL = o.item.mount.URL()
 		}
 	}
-	object := objectOf(info)
+	object := wire.ShardOf(info)
 	switch {
 	case o.err != nil:
 		object.Status = "failed"
@@ -161,6 +172,7 @@ func objectOfOutcome(o outcome, dryRun bool) shardObject {
 	}
 	if dryRun {
 		object.Plan = o.plan
+		object.Read, object.Requests = max(o.read, 0), o.asks
 	}
 	return object
 }
@@ -177,10 +189,21 @@ func plainly(err error) error {
 func (r *reporter) summary(t tally) {
 	switch {
 	case r.dryRun:
-		r.app.notef("%d to add, %s%d unchanged, %d that would fail; %s to read", r.added, r.updates("to update"), r.unchanged, t.failed, showBytes(r.bytes))
+		r.app.notef("%d to add, %s%d unchanged, %d that would fail; %s to read%s", r.added, r.updates("to update"), r.unchanged, t.failed, showBytes(r.bytes), r.cost())
 	case t.failed == 0 && t.done > 0: // else the error has the counts
 		r.app.notef("%d added, %s%d unchanged", r.added, r.updates("updated"), r.unchanged)
 	}
+}
+
+// cost is what a dry run says of sources elsewhere, if there are any.
+func (r *reporter) cost() (text string) {
+	if r.unknown > 0 {
+		text = fmt.Sprintf(" and %d CARs of unknown size", r.unknown)
+	}
+	if r.asks > 0 {
+		text += fmt.Sprintf(", by about %d requests", r.asks)
+	}
+	return text
 }
 
 // updates counts the changed sources, which are too rare to tell of none.

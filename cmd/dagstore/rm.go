@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -31,8 +32,8 @@ A shard that somebody holds is refused, unless --wait or --force says otherwise.
 				return exitError(exitUsage, errors.New("--wait and --force exclude each other"))
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store *dagstore.Store) error {
-				return a.rm(ctx, store, args, opts)
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+				return a.eachKey(ctx, args, func(key shard.Key) error { return a.rmOne(ctx, store, key, opts) })
 			})
 		},
 	}
@@ -44,25 +45,7 @@ A shard that somebody holds is refused, unless --wait or --force says otherwise.
 	return cmd
 }
 
-func (a *app) rm(ctx context.Context, store *dagstore.Store, keys []string, opts rmOptions) error {
-	var t tally
-	for _, key := range keys {
-		err := a.rmOne(ctx, store, shard.Key(key), opts)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			a.notef("%s: %v", showKey(shard.Key(key)), err)
-		}
-		t.add(err)
-	}
-	return t.err()
-}
-
-func (a *app) rmOne(ctx context.Context, store *dagstore.Store, key shard.Key, opts rmOptions) error {
-	if err := key.Validate(); err != nil {
-		return err
-	}
+func (a *app) rmOne(ctx context.Context, store storage, key shard.Key, opts rmOptions) error {
 	info, err := store.Info(ctx, key)
 	if err != nil {
 		return err
@@ -77,7 +60,7 @@ func (a *app) rmOne(ctx context.Context, store *dagstore.Store, key shard.Key, o
 		info.State = shard.Gone
 	}
 	if a.jsonOut {
-		return printJSON(a.stdout, objectOf(info))
+		return printJSON(a.stdout, wire.ShardOf(info))
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s  %s  frees the index of %s and %s of copies; %s is left as it is\n",
 		verb, showKey(key), plural(info.Sections, "block"), showBytes(info.Local.Bytes), info.URL)

@@ -23,8 +23,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print the version of this program",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			build, _ := debug.ReadBuildInfo()
-			v := versionOf(build)
+			v := versionOf(readBuild())
 			if a.jsonOut {
 				return printJSON(a.stdout, v)
 			}
@@ -38,6 +37,12 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// readBuild returns what the Go command wrote into the program, or nil.
+func readBuild() *debug.BuildInfo {
+	build, _ := debug.ReadBuildInfo()
+	return build
 }
 
 // versionOf reads what the Go command wrote into the program; build may be nil.

@@ -32,6 +32,7 @@ func TestDemo(t *testing.T) {
 		project:  "../..",
 		cars:     "../../../shared/cars",
 		listen:   "127.0.0.1:0",
+		admin:    "127.0.0.1:0",
 		once:     true,
 		out:      &out,
 	}
@@ -41,8 +42,8 @@ func TestDemo(t *testing.T) {
 	if err := d.run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())
 	}
-	if n := strings.Count(out.String(), "\nok      "); n < 12 {
-		t.Errorf("%d commands were checked, want at least 12:\n%s", n, out.Bytes())
+	if n := strings.Count(out.String(), "\nok      "); n < 15 {
+		t.Errorf("%d commands were checked, want at least 15:\n%s", n, out.Bytes())
 	}
 	if _, err := os.Stat(d.folder); !os.IsNotExist(err) {
 		t.Errorf("%s is still there: %v", d.folder, err)

@@ -17,6 +17,7 @@ func main() {
 	flag.StringVar(&d.project, "project", ".", "the project's folder")
 	flag.StringVar(&d.cars, "cars", "../shared/cars", "a folder with more CARs; it need not exist")
 	flag.StringVar(&d.listen, "listen", "127.0.0.1:8447", "where to serve; another port is taken if this one is used")
+	flag.StringVar(&d.admin, "admin", "127.0.0.1:8448", "where the page is; another port is taken if this one is used")
 	flag.BoolVar(&d.once, "once", false, "run the commands that are printed, check them, and end")
 	flag.Parse()
 	d.out = os.Stdout
@@ -30,16 +31,17 @@ func main() {
 
 // A demo is one run.
 type demo struct {
-	dagstore, project, cars, listen string
-	once                            bool
-	out                             io.Writer
-	speaking                        sync.Mutex // the server speaks too
+	dagstore, project, cars, listen, admin string
+	once                                   bool
+	out                                    io.Writer
+	speaking                               sync.Mutex // the server speaks too
 
 	folder string // temporary; all that the demo makes is in it
 	docs   packed
 	code   packed
 	others string // root of a CAR that was not made here; "" if there is none
-	url    string // of the server, without a slash at its end
+	url    string // of the gateway, without a slash at its end
+	page   string // link to the page, which is good once
 }
 
 // say prints to the person.

@@ -67,10 +67,9 @@ func (d *demo) packAll(ctx context.Context) (err error) {
 	return nil
 }
 
-// addAll makes two stores: one to serve, and one for the command line, since
-// a store is open in one process at a time.
+// addAll makes the store.
 func (d *demo) addAll(ctx context.Context) error {
-	args := []string{"--repo", d.store("served"), "add", filepath.Join(d.folder, "cars")}
+	args := []string{"--repo", d.store(), "add", filepath.Join(d.folder, "cars")}
 	if _, err := os.Stat(d.cars); err == nil {
 		args = append(args, d.cars)
 		d.say("\nAdding these and the CARs in %s. Some of those are broken, on purpose:", d.cars)
@@ -80,18 +79,14 @@ func (d *demo) addAll(ctx context.Context) error {
 	if err := d.dagstoreRuns(ctx, d.out, args...); err != nil {
 		return err
 	}
-	if err := d.lookAround(ctx); err != nil {
-		return err
-	}
-	d.say("\nMaking a second store, for the command line:")
-	return d.dagstoreRuns(ctx, d.out, "--repo", d.store("local"), "add", d.docs.file)
+	return d.lookAround(ctx)
 }
 
 // lookAround finds the CAR with a small tree in it among those that were not
 // made here.
 func (d *demo) lookAround(ctx context.Context) error {
 	var listed bytes.Buffer
-	if err := d.dagstoreRuns(ctx, &listed, "--repo", d.store("served"), "ls", "--json", otherTree); err != nil {
+	if err := d.dagstoreRuns(ctx, &listed, "--repo", d.store(), "ls", "--json", otherTree); err != nil {
 		return err
 	}
 	var shard struct {
@@ -109,7 +104,7 @@ func (d *demo) lookAround(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) store(name string) string { return filepath.Join(d.folder, name) }
+func (d *demo) store() string { return filepath.Join(d.folder, "store") }
 
 // dagstoreRuns runs dagstore. That some CARs were refused is no failure.
 func (d *demo) dagstoreRuns(ctx context.Context, out io.Writer, args ...string) error {
@@ -133,11 +128,12 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// serve serves the first store until ctx ends, or the checks are done.
+// serve serves the store until ctx ends, or the checks are done.
 func (d *demo) serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := command(ctx, d.dagstore, "--repo", d.store("served"), "serve", "--listen", d.freeAddress(ctx))
+	cmd := command(ctx, d.dagstore, "--repo", d.store(), "serve", "--metrics", "none",
+		"--listen", freeAddress(ctx, d.listen), "--admin", freeAddress(ctx, d.admin))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -151,6 +147,9 @@ func (d *demo) serve(ctx context.Context) error {
 			d.url = strings.TrimSuffix(url, "/")
 		}
 	}
+	if d.url != "" {
+		err = d.askLink(ctx)
+	}
 	said := make(chan struct{}) // read on, or the server would wait for its reader
 	go func() {
 		defer close(said)
@@ -158,7 +157,7 @@ func (d *demo) serve(ctx context.Context) error {
 			d.say("%s", lines.Text())
 		}
 	}()
-	if d.url != "" {
+	if d.url != "" && err == nil {
 		err = d.show(ctx)
 	}
 	if d.once || err != nil {
@@ -171,14 +170,24 @@ func (d *demo) serve(ctx context.Context) error {
 	return err
 }
 
+// askLink asks the server for a link to its page, which is good once.
+func (d *demo) askLink(ctx context.Context) error {
+	out, err := command(ctx, d.dagstore, "--repo", d.store(), "ui").Output()
+	d.page = strings.TrimSpace(string(out))
+	if err != nil {
+		return fmt.Errorf("dagstore ui: %w", err)
+	}
+	return nil
+}
+
 // freeAddress is the address to serve at: the one wanted, or one that the
 // system chooses where that is used.
-func (d *demo) freeAddress(ctx context.Context) string {
+func freeAddress(ctx context.Context, wanted string) string {
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", d.listen)
+	listener, err := config.Listen(ctx, "tcp", wanted)
 	if err != nil {
 		return "127.0.0.1:0"
 	}
 	_ = listener.Close() // it was only a question
-	return d.listen
+	return wanted
 }

@@ -42,7 +42,8 @@ func findFetcher() fetcher {
 	return fetcher{}
 }
 
-// examples are the commands for the server and for the second store.
+// examples are what the gateway gives, and commands, which use the store through
+// the server.
 func (d *demo) examples() (served, local []example, err error) {
 	readme, err := os.ReadFile(filepath.Join(d.project, "README.md"))
 	if err != nil {
@@ -63,11 +64,13 @@ func (d *demo) examples() (served, local []example, err error) {
 			example{title: "A file in it", url: tree + "/a/1/A.txt", check: notEmpty},
 		)
 	}
-	dagstore := quote(d.dagstore) + " --repo " + quote(d.store("local"))
+	dagstore := quote(d.dagstore) + " --repo " + quote(d.store())
 	root := d.docs.root.String()
 	got := filepath.Join(d.folder, "got")
 	local = []example{
-		{title: "What is in the store", command: dagstore + " ls --json", check: holds(`"key":"docs","status":"ready"`)},
+		{title: "How the server is", command: dagstore + " stats | head -n 3", check: holds("shards")},
+		{title: "All that is known of a CAR", command: dagstore + " stat docs", check: holds("docs")},
+		{title: "What is in the store", command: dagstore + " ls --json", check: holds(`"status":"ready"`)},
 		{title: "Where a block lies", command: dagstore + " find " + root, check: holds("docs")},
 		{title: "A file", command: dagstore + " cat " + root + "/README.md | head -n 5", check: begins(readme)},
 		{title: "A raw block", command: dagstore + " block get " + root + " | wc -c", check: notEmpty},
@@ -75,6 +78,8 @@ func (d *demo) examples() (served, local []example, err error) {
 		{title: "A folder, written out", command: dagstore + " get " + root + "/docs -o " + quote(got) + " && ls " + quote(got), check: holds("cli.md")},
 		{title: "Forget it again; the CAR stays", command: dagstore + " rm --dry-run docs", check: holds("would remove")},
 	}
+	page, _, _ := strings.Cut(d.page, "#")
+	served = append(served, example{title: "The page", browse: true, url: page, pipe: " | grep -o '<title>[^<]*' | head -n 1", check: holds("dagstore")})
 	return served, local, nil
 }
 
@@ -85,7 +90,14 @@ func (d *demo) show(ctx context.Context) error {
 		return err
 	}
 	fetch := findFetcher()
-	d.say("\nServing at %s/. Paste any of these into another terminal.", d.url)
+	d.say("\nThe page:    %s", d.page)
+	d.say("             (this link is good once; \"%s --repo %s ui\" prints another)", quote(d.dagstore), quote(d.store()))
+	d.say("The gateway: %s/", d.url)
+	d.say("\nThree things to try:")
+	d.say("  1. On the page, go to Explore, paste %s, and walk down to a file.", d.docs.root)
+	d.say("  2. On the page, go to Add, name a folder with CARs, and watch them come.")
+	d.say("  3. In a browser, open %s/ipfs/%s/docs/.", d.url, d.docs.root)
+	d.say("\nOr paste any of these into another terminal.")
 	if fetch.name == "" {
 		d.say("(Neither curl nor wget is installed here: open the URLs in a browser.)")
 	}
@@ -95,8 +107,7 @@ func (d *demo) show(ctx context.Context) error {
 		}
 		d.print(served[i])
 	}
-	d.say("\nWhile the server runs, its store is open in that process and nowhere else.")
-	d.say("So these use the second store:")
+	d.say("\nCommands use the store through the server:")
 	for _, e := range local {
 		d.print(e)
 	}
@@ -113,6 +124,9 @@ func (d *demo) print(e example) {
 	line := e.command
 	if line == "" {
 		line = e.url
+	}
+	if e.url != "" && strings.HasPrefix(d.page, e.url) {
+		return // its link has been printed
 	}
 	d.say("\n  # %s", e.title)
 	if e.browse && line != e.url {

@@ -29,7 +29,9 @@ func SaveFile(dst string, write func(io.Writer) error) error {
 //
 // It returns the paths, below dst, of the symlinks that it has left out, since
 // they could lead out of dst or the system does not allow them. Modes and
-// times are those of new files.
+// times are those that the DAG says, where it does, else those of new files. Of a
+// mode only the nine bits for reading, writing and executing count, and its owner
+// can always use a folder.
 func (r *Reader) Save(ctx context.Context, c cid.Cid, dst string) (leftOut []string, err error) {
 	err = aside(dst, func(dir *os.Root) error {
 		t := &tree{reader: r}

@@ -54,7 +54,37 @@ func (t *tree) entry(ctx context.Context, dir *os.Root, name string, at []string
 	if errors.Is(err, fs.ErrExist) {
 		return inside(at, fmt.Errorf("%w: there are two of it, or two that this system takes for one", ErrName))
 	}
-	return err
+	if err != nil || kind == symlink {
+		return err
+	}
+	if err := stamp(dir, name, kind, node); err != nil {
+		return inside(at, err)
+	}
+	return nil
+}
+
+// stamp gives what was written mode and time, if its node has any.
+func stamp(dir *os.Root, name string, kind kind, node ipld.Node) error {
+	pb, ok := node.(*merkledag.ProtoNode)
+	if !ok {
+		return nil
+	}
+	said, err := unixfs.FSNodeFromBytes(pb.Data())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrKind, err)
+	}
+	if mode := said.Mode().Perm(); mode != 0 {
+		if kind == folder {
+			mode |= 0o700
+		}
+		if err := dir.Chmod(name, mode); err != nil {
+			return err
+		}
+	}
+	if mtime := said.ModTime(); !mtime.IsZero() {
+		return dir.Chtimes(name, mtime, mtime)
+	}
+	return nil
 }
 
 // inside says where in the tree err happened.

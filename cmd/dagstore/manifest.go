@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+	"github.com/spf13/cobra"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/wire"
+	"github.com/dagstore/dagstore/shard"
+)
+
+func (a *app) manifestCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "manifest",
+		Short: "Keep named sets of blocks of a shard",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.manifestListCommand(), a.manifestShowCommand(), a.manifestPutCommand(), a.manifestRmCommand())
+	return cmd
+}
+
+func (a *app) manifestListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list KEY",
+		Short: "List the manifests of a shard",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, key := cmd.Context(), shard.Key(args[0])
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+				var t tally
+				for m, err := range store.Manifests(ctx, key) {
+					switch {
+					case errors.Is(err, shard.ErrIndex): // of one manifest
+						a.notef("%v", err)
+					case err != nil:
+						return err
+					default:
+						err = a.printManifest(key, m)
+						if err != nil {
+							return err
+						}
+					}
+					t.add(err)
+				}
+				return t.err()
+			})
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) printManifest(key shard.Key, m dagstore.Manifest) error {
+	if a.jsonOut {
+		return printJSON(a.stdout, wire.ManifestOf(string(key), m))
+	}
+	line := fmt.Sprintf("%s  %s  version %d", showText(m.Name), plural(m.Count, "member"), m.Version)
+	if m.Rule != "" {
+		line += "  " + showText(m.Rule)
+	}
+	_, err := fmt.Fprintln(a.stdout, line)
+	return err
+}
+
+func (a *app) manifestShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show KEY NAME",
+		Short: "Print the members of a manifest, a multihash a line",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+				out := bufio.NewWriter(a.stdout)
+				for mh, err := range store.Members(ctx, shard.Key(args[0]), args[1]) {
+					if err != nil {
+						return errors.Join(out.Flush(), err)
+					}
+					if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
+						return err
+					}
+				}
+				return out.Flush()
+			})
+		},
+	}
+}
+
+func (a *app) manifestPutCommand() *cobra.Command {
+	var m dagstore.Manifest
+	var opts dagstore.ManifestOptions
+	cmd := &cobra.Command{
+		Use:   "put KEY NAME [FILE]",
+		Short: "Store a set of multihashes of a shard under a name",
+		Long: `Store a set of multihashes of a shard under a name, in place of the one of that
+name. They are read from FILE, or from standard input: one a line, as a CID of
+any version or as a multihash in base58 or hexadecimal. Empty lines are passed
+over. Each must be in the shard. After an error nothing has changed.`,
+		Args: cobra.RangeArgs(2, 3),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			in := a.stdin
+			if len(args) == 3 {
+				file, err := os.Open(args[2])
+				if err != nil {
+					return err
+				}
+				defer file.Close() // it was only read
+				in = file
+			}
+			m.Name = args[1]
+			from := &anew{in: in}
+			ctx, key := cmd.Context(), shard.Key(args[0])
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+				if err := from.start(); err != nil {
+					return err
+				}
+				return a.putManifest(ctx, store, key, m, multihashLines(from), &opts)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&m.Rule, "rule", "", "by which the members were chosen, for whoever reads it")
+	flags.Uint64Var(&m.Version, "rule-version", 0, "version of the rule")
+	flags.BoolVar(&opts.Loose, "loose", false, "take multihashes that are not in the shard, too")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// anew is what a command reads that may be carried out a second time, since the
+// process that held the store has ended: then only all of it will do.
+type anew struct {
+	in   io.Reader
+	read bool
+}
+
+// start goes to the beginning, or says that there is no way back.
+func (r *anew) start() error {
+	if !r.read {
+		return nil
+	}
+	if file, ok := r.in.(*os.File); ok {
+		if _, err := file.Seek(0, io.SeekStart); err == nil {
+			r.read = false
+			return nil
+		}
+	}
+	return errors.New("the process that held the store has ended, and had some of what was sent here: run the command again, with all of it")
+}
+
+// Read implements [io.Reader].
+func (r *anew) Read(p []byte) (int, error) {
+	r.read = true
+	return r.in.Read(p)
+}
+
+func (a *app) putManifest(
+	ctx context.Context, store storage, key shard.Key, m dagstore.Manifest,
+	members iter.Seq2[multihash.Multihash, error], opts *dagstore.ManifestOptions,
+) error {
+	put, err := store.PutManifest(ctx, key, m, members, opts)
+	if err != nil {
+		return err
+	}
+	return a.printManifest(key, put)
+}
+
+// multihashLines reads multihashes and CIDs, one a line.
+func multihashLines(in io.Reader) iter.Seq2[multihash.Multihash, error] {
+	return func(yield func(multihash.Multihash, error) bool) {
+		lines, n := bufio.NewScanner(in), 0
+		for lines.Scan() {
+			n++
+			text := strings.TrimSpace(lines.Text())
+			if text == "" {
+				continue
+			}
+			mh, err := parseMultihash(text)
+			if err != nil {
+				err = exitError(exitUsage, fmt.Errorf("line %d: %w", n, err))
+			}
+			if !yield(mh, err) || err != nil {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(nil, fmt.Errorf("after line %d: %w", n, err))
+		}
+	}
+}
+
+// parseMultihash reads a CID or a multihash.
+func parseMultihash(text string) (multihash.Multihash, error) {
+	if c, err := cid.Decode(text); err == nil {
+		return c.Hash(), nil
+	}
+	if mh, err := multihash.FromB58String(text); err == nil {
+		return mh, nil
+	}
+	if mh, err := multihash.FromHexString(text); err == nil {
+		return mh, nil
+	}
+	return nil, fmt.Errorf("%q is neither a CID nor a multihash", text)
+}
+
+func (a *app) manifestRmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rm KEY NAME...",
+		Short: "Forget manifests of a shard, never its blocks",
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, key := cmd.Context(), shard.Key(args[0])
+			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+				var t tally
+				for _, name := range args[1:] {
+					err := store.RemoveManifest(ctx, key, name)
+					if ctx.Err() != nil {
+						return ctx.Err()
+					}
+					if err != nil {
+						a.notef("%s: %v", showText(name), err)
+					}
+					t.add(err)
+				}
+				return t.err()
+			})
+		},
+	}
+}
