@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -26,6 +27,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
+	if order := os.Getenv(gatewayEnv); order != "" {
+		fmt.Fprintln(os.Stderr, serveGateway(order))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -33,16 +38,22 @@ func TestMain(m *testing.M) {
 func smallScale() scale {
 	return scale{
 		name: "test", rounds: 2,
-		mid: 64, tiny: 300, large: 200, many: 4, apart: 4,
-		perCAR: 20, gets: 30, acquires: 30, callers: 4,
-		lazy: 40, outstanding: 8, syncs: 3, start: 50, crowd: 60, cold: 8, vast: 90,
+		big: 3, vastCAR: 2000, vastMemory: 1 << 20, mid: 64, tiny: 300, large: 200, many: 4, apart: 4,
+		perCAR: 100, gets: 30, acquires: 30, callers: 4,
+		lazy: 40, outstanding: 8, syncs: 3, start: 50, crowd: 60, cold: 8, vast: 90, small: 10,
+		finds: entries{shards: 15, each: 40}, adds: entries{shards: 5, each: 20},
+		hollow: 5, attach: 5, attachS3: 4, remoteSmall: 5, file: 1_000_000, clients: 4, eachClient: 5, abusers: 4,
+		sharing: 200, giga: entries{shards: 5, each: 20}, gigaTime: time.Minute,
 	}
 }
 
-// TestRows runs every row and holds the table against what its readers rely on.
-func TestRows(t *testing.T) {
+// TestRows runs every row that needs no server and holds the table against what
+// its readers rely on.
+func TestRows(t *testing.T) { testRows(t, slices.Concat(localRows(), onlyByName())) }
+
+func testRows(t *testing.T, all []row) {
+	t.Helper()
 	out := filepath.Join(t.TempDir(), "new", "table.tsv")
-	all := slices.Concat(rows(), onlyByName())
 	var stdout, stderr bytes.Buffer
 	if err := measure(t.Context(), smallScale(), all, options{dir: t.TempDir(), out: out}, &stdout, &stderr); err != nil {
 		t.Fatal(err)

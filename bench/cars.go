@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
@@ -31,6 +32,7 @@ const (
 type carFile struct {
 	path   string
 	key    shard.Key
+	bytes  int64
 	blocks int
 	asked  []block // some of them, spread evenly
 }
@@ -82,6 +84,7 @@ func writeCAR(path string, seed uint64, n, size int) (*carFile, error) {
 	if err := out.Flush(); err != nil {
 		return nil, err
 	}
+	c.bytes = off
 	return c, f.Close()
 }
 
@@ -99,7 +102,8 @@ type quiz struct {
 }
 
 // newQuiz opens cars and asks for n blocks, uniformly over all that they
-// remember.
+// remember. The CIDs lie in memory in the order in which they are asked for: a
+// caller has just read, or been sent, what it asks with.
 func newQuiz(cars []*carFile, n int) (*quiz, error) {
 	q := &quiz{ask: make([]question, n)}
 	for _, c := range cars {
@@ -114,7 +118,13 @@ func newQuiz(cars []*carFile, n int) (*quiz, error) {
 	for i := range q.ask {
 		at := random.IntN(len(cars))
 		c := cars[at]
-		q.ask[i] = question{c.asked[random.IntN(len(c.asked))], c.key, q.files[at]}
+		b := c.asked[random.IntN(len(c.asked))]
+		var err error
+		if b.cid, err = cid.Cast(bytes.Clone(b.cid.Bytes())); err != nil {
+			q.close()
+			return nil, err
+		}
+		q.ask[i] = question{b, c.key, q.files[at]}
 	}
 	return q, nil
 }

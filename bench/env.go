@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/mount/filemount"
@@ -19,6 +21,7 @@ type scale struct {
 
 	mid   int // blocks of 1 KiB in one CAR
 	tiny  int // blocks of 100 B in one CAR
+	big   int // blocks of 1 MiB in one CAR
 	large int // blocks of 100 B in the CAR of acquire-100k
 	many  int // CARs of 1,000 blocks of 100 B
 	apart int // CARs that the blocks of mid are spread over for get-all
@@ -34,6 +37,27 @@ type scale struct {
 	cold        int // CARs of acquire-cold
 	vast        int // shards of lazy-10m
 	crowd       int // indexed shards of acquire-gc
+	small       int // CARs of register-small and disk-per-shard
+
+	vastCAR    int64 // blocks of 100 B in the CAR of index-memory
+	vastMemory int64 // bytes for building its index; 0: as by default
+
+	hollow           int // blocks of 1 MiB in the CAR of remote-first-16g
+	attach, attachS3 int // CARs of attach-20k, behind nginx and behind versitygw
+	remoteSmall      int // CARs of remote-small
+
+	file       int64 // bytes of the file of gw-car, gw-file and gw-range
+	clients    int   // of gw-many
+	eachClient int   // requests
+	abusers    int   // of gw-abuse
+
+	finds entries // of find-hit and find-miss
+	adds  entries // of inverted-add and read-merge
+
+	sharing int // shards of shared-block
+
+	giga     entries       // of inverted-1g
+	gigaTime time.Duration // for adding them
 }
 
 // shortScale fits in five minutes. The sizes that decide which way the store
@@ -45,7 +69,14 @@ func shortScale() scale {
 	s.rounds = 5
 	s.gets, s.acquires = 50_000, 20_000
 	s.lazy = 100_000
-	s.cold = 4_096
+	s.cold, s.small = 4_096, 10_000
+	s.big = 256
+	s.vastCAR, s.vastMemory = 3_000_000, 32<<20 // enough to spill some ten times
+	s.finds = entries{shards: 1_000, each: 4_000}
+	s.adds = entries{shards: 200, each: 10_000}
+	s.sharing = 100_000
+	s.attach, s.attachS3, s.remoteSmall = 500, 100, 1_000
+	s.eachClient = 10
 	return s
 }
 
@@ -53,11 +84,16 @@ func shortScale() scale {
 func fullScale() scale {
 	return scale{
 		name: "full", rounds: 11,
-		mid: 262_144, tiny: 2_000_000, large: 100_000, many: 1_000, apart: 256,
+		big: 1_024, mid: 262_144, tiny: 2_000_000, large: 100_000, many: 1_000, apart: 256,
 		perCAR: 1_000, gets: 200_000, acquires: 100_000, callers: 64,
 		lazy: 200_000, outstanding: 1_024, syncs: 200, start: 1_000_000,
 		cold: 100_000, vast: 10_000_000,
-		crowd: 100_000,
+		crowd: 100_000, small: 100_000, vastCAR: 50_000_000,
+		finds: entries{shards: 1_000, each: 100_000},
+		adds:  entries{shards: 1_000, each: 10_000}, sharing: 1_000_000,
+		hollow: 16 << 10, attach: 20_000, attachS3: 1_000, remoteSmall: 10_000,
+		file: 100_000_000, clients: 1_000, eachClient: 40, abusers: 64,
+		giga: entries{shards: 10_000, each: 100_000},
 	}
 }
 
@@ -69,10 +105,15 @@ type env struct {
 	cars   map[string]*carFile
 	stores map[string]string // name to folder
 	next   int
+
+	finds  map[int]findTimes // by the number of layers
+	served *site             // of the gateway
+
+	progress io.Writer // of rows that take long
 }
 
 func newEnv(s scale, dir string) *env {
-	return &env{scale: s, dir: dir, cars: map[string]*carFile{}, stores: map[string]string{}}
+	return &env{scale: s, dir: dir, cars: map[string]*carFile{}, stores: map[string]string{}, progress: io.Discard}
 }
 
 // fresh returns a folder that is not there yet.

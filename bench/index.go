@@ -35,14 +35,14 @@ func indexRow(ctx context.Context, e *env, name string, n, size int) (result, er
 	}
 	// Not counted: it brings the CAR into the page cache and tells the length
 	// of the index file.
-	first, err := registerOnce(ctx, e, c)
+	first, err := registerOnce(ctx, e, c, nil)
 	if err != nil {
 		return result{}, err
 	}
 	scratch := filepath.Join(e.dir, "index-limit")
 	figure, limit, err := pairs(ctx, e.scale.rounds,
 		func() (float64, error) {
-			r, err := registerOnce(ctx, e, c)
+			r, err := registerOnce(ctx, e, c, nil)
 			return r.seconds, err
 		},
 		func() (float64, error) { return indexLimit(c, scratch, first.indexBytes) })
@@ -63,7 +63,7 @@ type registration struct {
 	allocBytes, allocs uint64
 }
 
-func registerOnce(ctx context.Context, e *env, c *carFile) (r registration, err error) {
+func registerOnce(ctx context.Context, e *env, c *carFile, opts *dagstore.RegisterOptions) (r registration, err error) {
 	dir := e.fresh()
 	s, err := dagstore.Open(ctx, dir, nil)
 	if err != nil {
@@ -77,7 +77,7 @@ func registerOnce(ctx context.Context, e *env, c *carFile) (r registration, err 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	began := time.Now()
-	if err := s.Register(ctx, c.key, m, nil); err != nil {
+	if err := s.Register(ctx, c.key, m, opts); err != nil {
 		return r, err
 	}
 	r.seconds = time.Since(began).Seconds()

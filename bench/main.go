@@ -22,6 +22,10 @@ func main() {
 		}
 		os.Exit(1) // a victim is killed: it does not come to an end
 	}
+	if order := os.Getenv(gatewayEnv); order != "" {
+		fmt.Fprintln(os.Stderr, serveGateway(order))
+		os.Exit(1) // it is killed: it does not come to an end
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -41,6 +45,8 @@ var errUsage = errors.New("bench: usage")
 // options is what the flags say.
 type options struct {
 	full           bool
+	giga           int           // entries of inverted-1g
+	gigaTime       time.Duration // for adding them
 	ids, dir, out  string
 	cpuOut, memOut string // files for profiles
 }
@@ -50,6 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.full, "full", false, "as the numbers are written down, instead of the short form")
+	flags.IntVar(&o.giga, "giga", 1_000_000_000, "`entries` of inverted-1g, in shards of 100,000")
+	flags.DurationVar(&o.gigaTime, "giga-time", 35*time.Minute, "after how long inverted-1g adds no more")
 	flags.StringVar(&o.ids, "run", "", "`ids` of the rows to measure, with commas between them (default all)")
 	flags.StringVar(&o.dir, "dir", "", "folder to put data below, on the disk that is to be measured (default that for temporary files)")
 	flags.StringVar(&o.out, "out", "bench/out/table.tsv", "`file` for the table")
@@ -77,6 +85,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if o.full {
 		s = fullScale()
 	}
+	if s.giga.shards = o.giga / s.giga.each; s.giga.shards < 1 {
+		return fmt.Errorf("%w: -giga %d: less than a shard of %d", errUsage, o.giga, s.giga.each)
+	}
+	s.gigaTime = o.gigaTime
 	return measure(ctx, s, chosen, o, stdout, stderr)
 }
 
@@ -148,6 +160,7 @@ func measure(ctx context.Context, s scale, chosen []row, o options, stdout, stde
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	e := newEnv(s, dir)
+	e.progress = stderr
 
 	fmt.Fprintf(stdout, "%s form, %s/%s, %s, GOMAXPROCS %d, data in %s\n\n",
 		s.name, runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.GOMAXPROCS(0), dir)

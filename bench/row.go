@@ -16,12 +16,56 @@ type row struct {
 // rows are all, in the order of the table. Each stands alone: what two of them
 // need is made by the first that runs.
 func rows() []row {
+	return slices.Concat(localRows(), remoteRows(), gatewayRows())
+}
+
+// gatewayRows are about HTTP, and start servers too.
+func gatewayRows() []row {
+	return []row{
+		{"gw-raw-1k", gwRaw1k},
+		{"gw-raw-1m", gwRaw1m},
+		{"gw-car", gwCAR},
+		{"gw-file", gwFile},
+		{"gw-range", gwRange},
+		{"gw-hamt", gwHAMT},
+		{"gw-many", gwMany},
+		{"gw-abuse", gwAbuse},
+	}
+}
+
+// remoteRows are about CARs on servers, which they start.
+func remoteRows() []row {
+	return []row{
+		{"remote-first", remoteFirst},
+		{"remote-dag", remoteDAG},
+		{"remote-index", remoteIndex},
+		{"attach-20k", attach20k},
+		{"amplification", amplification},
+		{"remote-small", remoteSmall},
+		{"copy-pass", copyPass},
+		{"copy-streams", copyStreams},
+	}
+}
+
+func localRows() []row {
 	return []row{
 		{"index-mid", indexMid},
 		{"index-tiny", indexTiny},
+		{"index-memory", indexMemory},
+		{"index-big", indexBig},
+		{"index-verify", indexVerify},
+		{"disk-per-block", diskPerBlock},
 		{"get-1k", get1k},
 		{"get-1k-checked", get1kChecked},
 		{"get-all", getAll},
+		{"get-many", getMany},
+		{"find-hit", findHit},
+		{"find-miss", findMiss},
+		{"find-cold", findCold},
+		{"find-shards", findShards},
+		{"shared-block", sharedBlock},
+		{"inverted-add", invertedAdd},
+		{"read-merge", readMerge},
 		{"acquire-1k", acquire1k},
 		{"acquire-100k", acquire100k},
 		{"acquire-2m", acquire2m},
@@ -30,7 +74,12 @@ func rows() []row {
 		{"acquire-64", acquire64},
 		{"acquire-gc", acquireGC},
 		{"register-lazy", registerLazy},
+		{"register-small", registerSmall},
+		{"disk-per-shard", diskPerShard},
 		{"start-1m", start1m},
+		{"export-1m", export1m},
+		{"page-1m", page1m},
+		{"backup-1m", backup1m},
 		{"heap-idle", heapIdle},
 		{"goroutines", goroutines},
 	}
@@ -40,6 +89,8 @@ func rows() []row {
 func onlyByName() []row {
 	return []row{
 		{"lazy-10m", lazy10m},
+		{"remote-first-16g", remoteFirstBig},
+		{"inverted-1g", inverted1g},
 	}
 }
 
@@ -64,6 +115,17 @@ func compared(figure, limit float64, unit string) result {
 // pairs measures figure and limit in turns, each first every other time, so
 // that what else the machine does meets both, and returns their medians.
 func pairs(ctx context.Context, rounds int, figure, limit func() (float64, error)) (f, l float64, err error) {
+	clean := func(op func() (float64, error)) func() (float64, error) {
+		return func() (float64, error) {
+			runtime.GC() // nobody pays for what the other has left
+			return op()
+		}
+	}
+	return turns(ctx, rounds, clean(figure), clean(limit))
+}
+
+// turns is pairs for turns that are too short for a collection before each.
+func turns(ctx context.Context, rounds int, figure, limit func() (float64, error)) (f, l float64, err error) {
 	figures, limits := make([]float64, rounds), make([]float64, rounds)
 	for i := range rounds {
 		turn := []struct {
@@ -77,7 +139,6 @@ func pairs(ctx context.Context, rounds int, figure, limit func() (float64, error
 			if err := ctx.Err(); err != nil {
 				return 0, 0, err
 			}
-			runtime.GC() // nobody pays for what the other has left
 			if *t.into, err = t.measure(); err != nil {
 				return 0, 0, err
 			}
