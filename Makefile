@@ -18,7 +18,7 @@ test: ## every test; the last line has the totals
 	@scripts/test.sh
 
 test-long: ## the long form of the randomized tests; DAGSTORE_SEED=n repeats a run, RUN=regexp selects
-	@scripts/test-long.sh $(RUN)
+	@scripts/test-long.sh '$(RUN)'
 
 lint: ## golangci-lint, which is built first
 	$(GO) run $(GOLANGCI_LINT) run ./...

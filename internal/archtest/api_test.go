@@ -14,8 +14,9 @@ var rewrite = flag.Bool("rewrite", false, "write docs/api.txt instead of compari
 
 // public lists the packages whose exported names are a promise.
 var public = []string{
-	".", "shard", "mount", "mount/filemount", "mount/memmount", "mount/mounttest",
-	"index", "index/indextest", "gateway",
+	".", "shard", "mount", "mount/filemount", "mount/memmount", "mount/fsmount", "mount/httpmount", "mount/s3mount",
+	"mount/ftpmount", "mount/sftpmount", "mount/zstdmount", "mount/mounttest",
+	"index", "index/carindex", "index/indextest", "dag", "gateway",
 }
 
 // TestAPI compares docs/api.txt with what the public packages export. A

@@ -133,3 +133,26 @@ func TestNothingLeftForLater(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaksAreLookedFor: the tests of each package end with a look for
+// goroutines that they have left behind.
+func TestLeaksAreLookedFor(t *testing.T) {
+	const goleak = `"go.uber.org/goleak"`
+	looks := make(map[string]bool)
+	for _, s := range sources(t) {
+		if !s.test {
+			continue
+		}
+		imports := slices.ContainsFunc(s.file.Imports, func(spec *ast.ImportSpec) bool { return spec.Path.Value == goleak })
+		main := slices.ContainsFunc(s.file.Decls, func(decl ast.Decl) bool {
+			f, ok := decl.(*ast.FuncDecl)
+			return ok && f.Recv == nil && f.Name.Name == "TestMain"
+		})
+		looks[s.folder()] = looks[s.folder()] || imports && main
+	}
+	for folder, does := range looks {
+		if !does {
+			t.Errorf("%s has tests and no TestMain with goleak: a goroutine left behind would not be seen", folder)
+		}
+	}
+}
