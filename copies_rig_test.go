@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -163,6 +165,33 @@ func copyBytes(fsys vfs.FS, dir string) (sum int64, files int) {
 }
 
 func (r *rig) copyBytes() (int64, int) { return copyBytes(r.disk, "store/copies") }
+
+// copyBytesNow is how much lies there at one moment, while the store works on. A
+// walk through the folder may count both what goes and what comes for it: only
+// one that saw the same as the walk before it is believed.
+func (r *rig) copyBytesNow() (sum int64) {
+	r.t.Helper()
+	before := ""
+	r.until("the folder of the copies rests for a moment", func() bool {
+		names := r.copyFiles()
+		slices.Sort(names)
+		var b strings.Builder
+		sum = 0
+		for _, name := range names {
+			info, err := r.disk.Stat(name)
+			if err != nil {
+				before = ""
+				return false
+			}
+			sum += (info.Size() + 4095) / 4096 * 4096
+			fmt.Fprintln(&b, name, info.Size())
+		}
+		same := before == b.String()
+		before = b.String()
+		return same && before != "" || len(names) == 0
+	})
+	return sum
+}
 
 // kept checks how much of a shard is kept here, and that the disk and the figures
 // say the same of all of them.

@@ -86,7 +86,7 @@ func TestAutoLeavesCopiesAlone(t *testing.T) {
 	if in := r.info("copy"); in.Local.Bytes != copied || !in.Local.Complete {
 		t.Errorf("the copy that was asked for has gone: %+v", in.Local)
 	}
-	if sum, _ := r.copyBytes(); sum > r.cfg.Copies.Quota {
+	if sum := r.copyBytesNow(); sum > r.cfg.Copies.Quota {
 		t.Errorf("%d bytes are on disk", sum)
 	}
 	// Who asks for a copy gets it: what is there unasked goes.

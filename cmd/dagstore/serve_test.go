@@ -25,7 +25,7 @@ type session struct {
 	stop           context.CancelFunc
 }
 
-// start runs the program in the background. Its context ends with the test.
+// start runs the program in the background. The test ends when it has ended.
 func start(t *testing.T, stdin io.Reader, args ...string) *session {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -34,7 +34,14 @@ func start(t *testing.T, stdin io.Reader, args ...string) *session {
 		defer close(s.gone)
 		s.exit <- run(ctx, args, stdin, &s.stdout, &s.stderr)
 	}()
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		stop()
+		select {
+		case <-s.gone:
+		case <-time.After(time.Minute):
+			t.Errorf("the program does not end with its context; it said:\n%s", s.stderr.String())
+		}
+	})
 	return s
 }
 
