@@ -22,13 +22,17 @@ step() {
   "$@" || failed+=("$name")
 }
 
-# tests NAME ARGUMENTS... runs Go tests and keeps their results for the totals.
+# tests NAME PACKAGES ARGUMENTS... runs Go tests and keeps their results for the
+# totals. Up to three tests that fail are run once more, since the machine is
+# shared: what passes then is named before the totals. It does not help a test
+# that races, panics, or leaks.
 tests() {
-  local name=$1
-  shift
+  local name=$1 packages=$2
+  shift 2
   echo "== $name"
   "$GO" run "$GOTESTSUM" --format pkgname --hide-summary skipped \
-    --jsonfile "$out/${name//[ \/]/-}.json" -- -timeout 15m "$@" || failed+=("$name")
+    --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test \
+    --jsonfile "$out/${name//[ \/]/-}.json" --packages "$packages" -- -timeout 15m "$@" || failed+=("$name")
 }
 
 formatted() {
@@ -97,7 +101,7 @@ checker ||
 CGO_ENABLED=0 tests "tests without cgo" ./...
 apart mount/rclone
 if compiler; then
-  CGO_ENABLED=1 tests "race detector" -race $(concurrent)
+  CGO_ENABLED=1 tests "race detector" "$(concurrent | tr '\n' ' ')" -race
 else
   echo "== race detector: LEFT OUT, since there is no C compiler; install gcc to have it"
 fi

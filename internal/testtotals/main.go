@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +26,12 @@ func main() {
 func report(stdout, stderr io.Writer, steps int, figures bool, files []string) bool {
 	sum := make(totals)
 	for _, name := range files {
-		noted, err := sum.readFile(name)
+		one := make(totals)
+		noted, again, err := one.readFile(name)
+		sum.add(one)
+		for _, t := range again {
+			fmt.Fprintf(stdout, "FAILED ONCE, and passed when it was run again: %s %s\n", t.pkg, t.name)
+		}
 		if err != nil {
 			fmt.Fprintln(stderr, "testtotals:", err)
 			steps++
@@ -73,35 +80,62 @@ type event struct {
 // figureMark is how longtest.Figure begins a line.
 const figureMark = "figure: "
 
-// readFile adds up one file, and returns the figures in it.
-func (t totals) readFile(name string) ([]string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+// raceMark is how the detector of data races begins a report.
+const raceMark = "WARNING: DATA RACE"
+
+// add takes over the results of another run.
+func (t totals) add(other totals) {
+	for key, how := range other {
+		t[key] = max(t[key], how)
 	}
-	defer f.Close()
-	figures, err := t.read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return figures, nil
 }
 
-func (t totals) read(r io.Reader) (figures []string, err error) {
+// readFile reads one run into empty totals. See read.
+func (t totals) readFile(name string) (figures []string, again []test, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	figures, again, err = t.read(f)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return figures, again, nil
+}
+
+// read reads one run into empty totals, and returns the figures in it and the
+// tests that failed at first and passed when the run tried them again. A data
+// race is a failure however the same test went afterwards.
+func (t totals) read(r io.Reader) (figures []string, again []test, err error) {
 	decoder := json.NewDecoder(r)
+	raced := make(map[string]bool) // packages
 	for {
 		var e event
 		switch err := decoder.Decode(&e); {
 		case errors.Is(err, io.EOF):
-			return figures, nil
+			slices.SortFunc(again, func(a, b test) int { return cmp.Or(cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.name, b.name)) })
+			return figures, slices.Compact(again), nil
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		}
 		if _, figure, ok := strings.Cut(e.Output, ": "+figureMark); ok {
 			figures = append(figures, e.Test+": "+strings.TrimSpace(figure))
 		}
-		key := test{e.Package, e.Test}
-		t[key] = max(t[key], results[e.Action])
+		if strings.Contains(e.Output, raceMark) {
+			raced[e.Package] = true
+		}
+		key, how := test{e.Package, e.Test}, results[e.Action]
+		switch {
+		case how == 0 || t[key] == fail && raced[e.Package]:
+		case t[key] == fail && how != fail:
+			t[key] = how
+			if key.name != "" {
+				again = append(again, key)
+			}
+		default:
+			t[key] = max(t[key], how)
+		}
 	}
 }
 

@@ -29,23 +29,64 @@ func TestTotals(t *testing.T) {
 `
 	sum := make(totals)
 	for _, run := range []string{first, second} {
-		if _, err := sum.read(strings.NewReader(run)); err != nil {
+		one := make(totals)
+		if _, _, err := one.read(strings.NewReader(run)); err != nil {
 			t.Fatal(err)
 		}
+		sum.add(one)
 	}
 	// Two ran in the second run; b.One failed there; broken has no test to blame.
 	if p, f, s := sum.count(); p != 3 || f != 2 || s != 0 {
 		t.Errorf("%d passed, %d failed, %d skipped, want 3, 2, 0", p, f, s)
 	}
 	once := make(totals)
-	if _, err := once.read(strings.NewReader(first)); err != nil {
+	if _, _, err := once.read(strings.NewReader(first)); err != nil {
 		t.Fatal(err)
 	}
 	if p, f, s := once.count(); p != 3 || f != 0 || s != 1 {
 		t.Errorf("%d passed, %d failed, %d skipped, want 3, 0, 1", p, f, s)
 	}
-	if _, err := once.read(strings.NewReader("no JSON")); err == nil {
+	if _, _, err := once.read(strings.NewReader("no JSON")); err == nil {
 		t.Error("no error for a file that holds something else")
+	}
+}
+
+// TestTriedAgain: what passed when it was tried again has passed and is named; a
+// data race and what failed in another run stay what they are.
+func TestTriedAgain(t *testing.T) {
+	const failed = `{"Action":"fail","Package":"a","Test":"One"}{"Action":"fail","Package":"a"}`
+	const passed = `{"Action":"pass","Package":"a","Test":"One"}{"Action":"pass","Package":"a"}`
+	const race = `{"Action":"output","Package":"a","Test":"One","Output":"WARNING: DATA RACE\n"}`
+	for _, test := range []struct {
+		run           string
+		passed, named int
+	}{
+		{passed, 1, 0},
+		{failed, 0, 0},
+		{failed + passed, 1, 1},
+		{failed + failed, 0, 0},
+		{race + failed + passed, 0, 0},
+		{failed + race + failed, 0, 0},
+	} {
+		one := make(totals)
+		_, again, err := one.read(strings.NewReader(test.run))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, f, _ := one.count(); p != test.passed || f != 1-p || len(again) != test.named {
+			t.Errorf("%s: %d passed, %d failed, %v", test.run, p, f, again)
+		}
+	}
+	sum := make(totals)
+	for _, run := range []string{failed, passed} {
+		one := make(totals)
+		if _, _, err := one.read(strings.NewReader(run)); err != nil {
+			t.Fatal(err)
+		}
+		sum.add(one)
+	}
+	if p, f, _ := sum.count(); p != 0 || f != 1 {
+		t.Errorf("%d passed, %d failed, with a failure in one of two runs", p, f)
 	}
 }
 
@@ -91,7 +132,7 @@ func TestFigures(t *testing.T) {
 {"Action":"output","Package":"a","Test":"One","Output":"    a_test.go:8: no figure\n"}
 {"Action":"pass","Package":"a","Test":"One"}
 `
-	figures, err := make(totals).read(strings.NewReader(run))
+	figures, _, err := make(totals).read(strings.NewReader(run))
 	if err != nil || len(figures) != 1 || figures[0] != "One: 5 of 5" {
 		t.Errorf("%q, %v", figures, err)
 	}
