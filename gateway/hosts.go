@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	gopath "path"
+	"strconv"
 	"strings"
 
 	"github.com/ipfs/boxo/ipns"
@@ -32,20 +34,28 @@ type place struct {
 func (h *Handler) placeOf(r *http.Request) place {
 	host, https := r.Host, r.TLS != nil
 	if h.fromProxy(r) {
-		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
-			host = forwarded
-		}
-		if proto := r.Header.Get("X-Forwarded-Proto"); proto != "" {
-			https = proto == "https"
+		host = cmp.Or(firstOf(r, "X-Forwarded-Host"), host)
+		if proto := firstOf(r, "X-Forwarded-Proto"); proto != "" {
+			https = strings.EqualFold(proto, "https")
 		}
 	}
 	p := place{https: https, host: host}
 	if name, port, err := net.SplitHostPort(host); err == nil {
-		p.host, p.port = name, ":"+port
+		p.host = name
+		if _, err := strconv.ParseUint(port, 10, 16); err == nil { // else it may be anything, and would go into Location
+			p.port = ":" + port
+		}
 	}
 	p.host = strings.ToLower(strings.TrimSuffix(strings.Trim(p.host, "[]"), "."))
 	p.base = p.host
 	return p
+}
+
+// firstOf is the first of the values of a header to which each proxy has added its
+// own: what the client itself has said.
+func firstOf(r *http.Request, name string) string {
+	first, _, _ := strings.Cut(r.Header.Get(name), ",")
+	return strings.TrimSpace(first)
 }
 
 // fromProxy says whether r comes from a proxy that may speak for others.
@@ -122,20 +132,38 @@ func (h *Handler) pathOf(r *http.Request, p *place) (path string, err error) {
 		return "/" + space + "/" + id + within(r.URL.Path), nil
 	}
 	if strings.HasPrefix(r.URL.Path, "/ipfs/") || strings.HasPrefix(r.URL.Path, "/ipns/") {
-		return r.URL.Path, nil
+		path = r.URL.Path
 	}
-	if h.config.Names.DNSLink == nil || p.base != p.host || h.isBase(p) || !isDomain(p.host) {
-		return "", nil
+	if !h.isSite(r, p, path) {
+		return path, nil
 	}
 	_, _, err = h.config.Names.DNSLink(r.Context(), p.host)
 	switch {
 	case errors.Is(err, ErrNoName):
-		return "", nil
+		return path, nil
 	case err != nil:
 		return "", h.nameError(r.Context(), p.host, err)
 	}
 	p.sub = true
 	return "/ipns/" + p.host + within(r.URL.Path), nil
+}
+
+// isSite says whether the host of r may be a domain that leads to content, which is
+// then asked of the DNS. All paths of such a domain are below that content, those
+// that begin with /ipfs/ too: what somebody else has published must not be of its
+// origin. What no browser runs may be asked for at any host.
+func (h *Handler) isSite(r *http.Request, p *place, path string) bool {
+	if h.config.Names.DNSLink == nil || p.base != p.host || h.isBase(p) || !isDomain(p.host) {
+		return false
+	}
+	if path == "" {
+		return true
+	}
+	if !h.deserialises(p) {
+		return false
+	}
+	wish, err := wishOf(r.URL.Query(), r.Header)
+	return err != nil || !wish.trustless()
 }
 
 // within is a path behind what the host says. Its ".." lead no further up than

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,10 +143,24 @@ func (w *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		w.status = status
 	}
-	if status >= http.StatusBadRequest {
+	switch {
+	case status >= http.StatusBadRequest:
 		w.failureHeader(status)
+	case status >= http.StatusMultipleChoices:
+		if to := w.Header().Get("Location"); to != "" {
+			w.Header().Set("Location", onThisHost(to))
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// onThisHost keeps a Location that is a path from being taken for another host, as
+// browsers do with "//" and "/\\" at its beginning: names of folders may be anything.
+func onThisHost(to string) string {
+	if !strings.HasPrefix(to, "/") {
+		return to
+	}
+	return "/" + strings.TrimLeft(to, "/\\\t\r\n")
 }
 
 // failureHeader makes the header one of a failure.
