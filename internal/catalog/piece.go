@@ -141,6 +141,9 @@ func (e *Embedded) loadPieces() error {
 		return errors.Join(err, batch.Close())
 	}
 	if batch, err = e.collectPieces(batch); err != nil {
+		if batch != nil {
+			err = errors.Join(err, batch.Close())
+		}
 		return err
 	}
 	if err := batch.Set(mark, known, nil); err != nil {
@@ -150,7 +153,8 @@ func (e *Embedded) loadPieces() error {
 }
 
 // collectPieces reads all records and adds their pieces to batch, which it
-// writes and replaces when it has grown.
+// writes and replaces when it has grown. It returns the batch of the moment, with
+// an error too, unless that was refused.
 func (e *Embedded) collectPieces(batch *pebble.Batch) (_ *pebble.Batch, err error) {
 	const most = 1 << 20
 	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceRecord}, UpperBound: after([]byte{spaceRecord})})
@@ -174,7 +178,7 @@ func (e *Embedded) collectPieces(batch *pebble.Batch) (_ *pebble.Batch, err erro
 		}
 		if s.batch.Len() > most {
 			if err := e.write(s.batch); err != nil {
-				return s.batch, err
+				return nil, err
 			}
 			s.batch = e.db.NewBatch()
 		}
