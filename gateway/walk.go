@@ -162,10 +162,10 @@ func (w *walk) shards(ctx context.Context, root cid.Cid) error {
 
 // each visits root and what find leaves of it in w.links.
 func (w *walk) each(ctx context.Context, root cid.Cid, find func(cid.Cid, []byte) error) error {
-	todo := []cid.Cid{root}
-	for len(todo) > 0 {
-		c := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	ahead := []cid.Cid{root}
+	for len(ahead) > 0 {
+		c := ahead[len(ahead)-1]
+		ahead = ahead[:len(ahead)-1]
 		if w.visit.enter != nil {
 			if ok, err := w.visit.enter(c, true); err != nil {
 				return err
@@ -184,11 +184,11 @@ func (w *walk) each(ctx context.Context, root cid.Cid, find func(cid.Cid, []byte
 		if err != nil {
 			return err
 		}
-		if err := w.stacked(len(todo) + len(w.links)); err != nil {
+		if err := w.stacked(len(ahead) + len(w.links)); err != nil {
 			return err
 		}
 		for i := len(w.links) - 1; i >= 0; i-- {
-			todo = append(todo, w.links[i])
+			ahead = append(ahead, w.links[i])
 		}
 	}
 	return nil
@@ -206,11 +206,11 @@ var everything = span{0, math.MaxInt64}
 
 // file visits the blocks of a file that have bytes of part, and hands these out.
 func (w *walk) file(ctx context.Context, root cid.Cid, part span) error {
-	todo := []piece{{root, span{0, -1}, 0}}
+	ahead := []piece{{root, span{0, -1}, 0}}
 	end := part.off + part.length
-	for len(todo) > 0 {
-		p := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for len(ahead) > 0 {
+		p := ahead[len(ahead)-1]
+		ahead = ahead[:len(ahead)-1]
 		if w.visit.enter != nil {
 			whole := p.span.length >= 0 && p.span.off >= part.off && p.span.off+p.span.length <= end || part == everything
 			if ok, err := w.visit.enter(p.cid, whole); err != nil {
@@ -236,11 +236,11 @@ func (w *walk) file(ctx context.Context, root cid.Cid, part span) error {
 		if err != nil {
 			return err
 		}
-		if err := w.stacked(len(todo) + len(below)); err != nil {
+		if err := w.stacked(len(ahead) + len(below)); err != nil {
 			return err
 		}
 		for i := len(below) - 1; i >= 0; i-- {
-			todo = append(todo, below[i])
+			ahead = append(ahead, below[i])
 		}
 	}
 	return nil
