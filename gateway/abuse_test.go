@@ -236,6 +236,21 @@ func TestFalseSizes(t *testing.T) {
 		if a := ask(t, server, http.MethodGet, "/ipfs/"+c.String()); a.status != http.StatusNotAcceptable {
 			t.Errorf("%s: %d", name, a.status)
 		}
+		// What a file consists of is a question of its sizes; what is below it is not.
+		folder := "/ipfs/" + m.Odd(c, "file").Cid().String()
+		for _, at := range []string{"/ipfs/" + c.String(), folder + "/file"} {
+			for query, status := range map[string]int{
+				"dag-scope=entity": 406, "entity-bytes=0:9": 406, "entity-bytes=-5:*": 406, "dag-scope=entity&entity-bytes=0:9": 406,
+				"dag-scope=entity&car-dups=y": 406, "dag-scope=all": 200, "dag-scope=block": 200, "dag-scope=block&entity-bytes=0:9": 200,
+			} {
+				if a := ask(t, server, http.MethodGet, at+"?format=car&"+query); a.err != nil || a.status != status {
+					t.Errorf("%s: %s: %d, %v, want %d", name, query, a.status, a.err, status)
+				}
+			}
+			if a := ask(t, server, http.MethodHead, at+"?format=car&entity-bytes=0:9"); a.status != http.StatusNotAcceptable {
+				t.Errorf("%s: HEAD: %d", name, a.status)
+			}
+		}
 	}
 	idle(t, h, 0)
 }
@@ -360,6 +375,9 @@ func TestSlowReader(t *testing.T) {
 	idle(t, h, 0)
 	if got := h.Stats().Bytes; got >= 64<<20 {
 		t.Errorf("%d bytes went to a client that takes none", got)
+	}
+	if got := h.Stats().Broken; got != 1 {
+		t.Errorf("%d answers were broken off", got)
 	}
 }
 

@@ -86,7 +86,7 @@ func (h *Handler) partOf(ctx context.Context, src *source, at *spot, params *car
 	if params.part == nil || params.scope != scopeEntity || len(at.inner) > 0 {
 		return everything, nil
 	}
-	size := int64(-1)
+	size, known := int64(-1), true
 	switch at.cid.Prefix().Codec {
 	case cid.Raw:
 		n, err := src.GetSize(ctx, at.cid)
@@ -97,13 +97,16 @@ func (h *Handler) partOf(ctx context.Context, src *source, at *spot, params *car
 	case cid.DagProtobuf:
 		err := src.View(ctx, at.cid, func(data []byte) error {
 			if e := readEntity(data); e.kind.IsFile() && e.unixfs {
-				size = e.size
+				size, known = e.size, e.size >= 0
 			}
 			return nil
 		})
 		if err != nil {
 			return span{}, err
 		}
+	}
+	if !known {
+		return span{}, errParts
 	}
 	if size < 0 {
 		return everything, nil // it has no bytes to choose from
@@ -345,7 +348,9 @@ func (a *carAnswer) send(ctx context.Context, src *source, part span) error {
 	switch {
 	case err != nil:
 		return err
-	case e.unixfs && e.kind.IsFile() && e.size >= 0:
+	case e.unixfs && e.kind.IsFile() && e.size < 0:
+		return errParts
+	case e.unixfs && e.kind.IsFile():
 		return w.file(ctx, a.at.cid, part)
 	case e.unixfs && e.kind == nodes.HAMT:
 		return w.shards(ctx, a.at.cid)

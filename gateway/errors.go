@@ -16,6 +16,9 @@ import (
 // It is answered by 404, any other error by 503.
 var ErrNoName = errors.New("gateway: there is no such name")
 
+// errParts is of a file of which nobody knows what it consists of.
+var errParts = &statusError{http.StatusNotAcceptable, "the parts of the file are not those that it says"}
+
 // A statusError is what is wrong with a request, and the status that says so.
 type statusError struct {
 	status int

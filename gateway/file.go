@@ -40,7 +40,7 @@ func (h *Handler) serveFile(w *responseWriter, r *http.Request, src *source, p *
 	case !e.unixfs || !e.kind.IsFile():
 		return false, nil
 	case e.size < 0:
-		return false, &statusError{http.StatusNotAcceptable, "the parts of the file are not those that it says"}
+		return false, errParts
 	}
 	size, fresh := e.size, c.fresh
 	fresh.modified = e.mtime

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,6 +76,8 @@ type responseWriter struct {
 	h       *Handler
 	ctx     context.Context //nolint:containedctx // that of the request, with which it ends
 	stalled *time.Timer     // ends ctx
+	until   time.Time       // when the client has to have taken what was written last
+	slow    bool            // it had not
 	control *http.ResponseController
 	status  int
 	written int64
@@ -123,7 +126,8 @@ func (w *responseWriter) proceed() {
 	w.stalled.Reset(2 * progress)
 	// The error of a connection that has no deadlines is no error here: such a one
 	// has other ways to end.
-	_ = w.control.SetWriteDeadline(time.Now().Add(progress))
+	w.until = time.Now().Add(progress)
+	_ = w.control.SetWriteDeadline(w.until)
 }
 
 // Unwrap is for [http.ResponseController].
@@ -206,8 +210,12 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		written += n
 		w.written += int64(n)
 		w.h.counters.bytes.Add(int64(n))
-		if err != nil || written == len(p) {
+		if err != nil {
+			w.slow = errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(w.until)
 			return written, err
+		}
+		if written == len(p) {
+			return written, nil
 		}
 	}
 }
@@ -218,7 +226,7 @@ func (w *responseWriter) finish() {
 		return
 	}
 	if w.status != 0 {
-		if w.ctx.Err() == nil || errors.Is(context.Cause(w.ctx), errStalled) {
+		if w.slow || w.ctx.Err() == nil || errors.Is(context.Cause(w.ctx), errStalled) {
 			w.h.counters.broken.Add(1) // else the client has left
 		}
 		panic(http.ErrAbortHandler)

@@ -249,17 +249,23 @@ func TestBroken(t *testing.T) {
 
 func TestBrokenUnixFS(t *testing.T) {
 	for name, data := range map[string]string{
-		"nothing":              "",
-		"no type":              "\x12\x00",
-		"a type of none":       "\x08\x09",
-		"cut short":            "\x08",
-		"data cut short":       "\x08\x02\x12\x05x",
-		"a size of everything": "\x08\x02\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-		"packed, cut short":    "\x08\x02\x22\x01\xff",
-		"another wire type":    "\x08\x02\x0d",
+		"nothing":           "",
+		"no type":           "\x12\x00",
+		"a type of none":    "\x08\x09",
+		"cut short":         "\x08",
+		"data cut short":    "\x08\x02\x12\x05x",
+		"packed, cut short": "\x08\x02\x22\x01\xff",
+		"another wire type": "\x08\x02\x0d",
 	} {
 		if u, err := ParseUnixFS([]byte(data)); !errors.Is(err, ErrBroken) {
 			t.Errorf("%s: %+v, %v", name, u, err)
+		}
+	}
+	const everything = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+	for _, data := range []string{"\x08\x02\x20" + everything, "\x08\x02\x18" + everything + "\x20\x01", "\x08\x02\x22\x0a" + everything} {
+		u, err := ParseUnixFS([]byte(data))
+		if _, size, measured := u.Measure(1); err != nil || !u.Kind.IsFile() || !errors.Is(measured, ErrBroken) {
+			t.Errorf("a size of everything: %+v, %v: %d bytes, %v", u, err, size, measured)
 		}
 	}
 	most := UnixFS{Kind: File, Size: -1, Sizes: []int64{1<<62 + 1, 1 << 62}}

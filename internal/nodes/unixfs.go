@@ -33,6 +33,8 @@ type UnixFS struct {
 	Fanout  uint64 // of a HAMT
 	Hash    uint64 // of a HAMT
 	ModTime time.Time
+
+	over bool // it speaks of more bytes than there are
 }
 
 // ParseUnixFS reads the data of a dag-pb node. An error says that it is not
@@ -85,12 +87,9 @@ func (u *UnixFS) set(tag, v uint64, body []byte) error {
 	case 2<<3 | 2:
 		u.Data = body
 	case 3 << 3:
-		if v > math.MaxInt64 {
-			return broken("a file of %d bytes", v)
-		}
-		u.Size = int64(v)
+		u.Size = u.length(v)
 	case 4 << 3:
-		return u.addSize(v)
+		u.Sizes = append(u.Sizes, u.length(v))
 	case 4<<3 | 2: // packed
 		for len(body) > 0 {
 			v, n := binary.Uvarint(body)
@@ -98,9 +97,7 @@ func (u *UnixFS) set(tag, v uint64, body []byte) error {
 				return broken("UnixFS that is cut short")
 			}
 			body = body[n:]
-			if err := u.addSize(v); err != nil {
-				return err
-			}
+			u.Sizes = append(u.Sizes, u.length(v))
 		}
 	case 5 << 3:
 		u.Hash = v
@@ -112,12 +109,11 @@ func (u *UnixFS) set(tag, v uint64, body []byte) error {
 	return nil
 }
 
-func (u *UnixFS) addSize(v uint64) error {
-	if v > math.MaxInt64 {
-		return broken("a part of %d bytes", v)
-	}
-	u.Sizes = append(u.Sizes, int64(v))
-	return nil
+// length notes what cannot be one: that is no less a file, of which [UnixFS.Measure]
+// tells.
+func (u *UnixFS) length(v uint64) int64 {
+	u.over = u.over || v > math.MaxInt64
+	return int64(v & math.MaxInt64)
 }
 
 // setTime reads a time of modification: seconds, and nanoseconds in 4 bytes.
@@ -156,6 +152,9 @@ func (u *UnixFS) setTime(b []byte) {
 // Measure holds the sizes of a file's node against its links, and returns where
 // each part ends, from the beginning of the node, and so how long it is.
 func (u *UnixFS) Measure(links int) (ends []int64, size int64, err error) {
+	if u.over {
+		return nil, 0, broken("more bytes than there are")
+	}
 	if len(u.Sizes) != links {
 		return nil, 0, broken("%d sizes of %d parts", len(u.Sizes), links)
 	}
