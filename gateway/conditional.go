@@ -82,8 +82,10 @@ func scanTag(s string) (tag, rest string, ok bool) {
 
 // unchanged says whether the client has what it asks for.
 func unchanged(r *http.Request, etag string, modified time.Time) bool {
-	if match := r.Header.Get("If-None-Match"); match != "" {
-		return matches(match, etag)
+	if match := r.Header["If-None-Match"]; len(match) == 1 && match[0] != "" {
+		return matches(match[0], etag)
+	} else if len(match) > 1 {
+		return matches(strings.Join(match, ","), etag) // as if it were one
 	}
 	since := r.Header.Get("If-Modified-Since")
 	if since == "" || modified.IsZero() {
@@ -91,6 +93,18 @@ func unchanged(r *http.Request, etag string, modified time.Time) bool {
 	}
 	t, err := http.ParseTime(since)
 	return err == nil && !modified.Truncate(time.Second).After(t)
+}
+
+// onlyHere says whether the client wants nothing that is not on this machine.
+func onlyHere(r *http.Request) bool {
+	for _, line := range r.Header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // A span is a part of something of a known length: length bytes from off.

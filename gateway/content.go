@@ -126,7 +126,7 @@ func (h *Handler) demand(p *place, c *content) error {
 // serve has the content sent, by this package or by boxo.
 func (h *Handler) serve(w *responseWriter, r *http.Request, p *place, c *content) error {
 	src, others := h.blocks, h.content
-	if r.Header.Get("Cache-Control") == "only-if-cached" {
+	if onlyHere(r) {
 		src, others = h.near, h.nearContent
 		if err := h.needHere(r, c); err != nil {
 			return err
@@ -273,7 +273,8 @@ func (h *Handler) prepare(r *http.Request, p *place, c *content, src *source) *h
 	}
 	// A validator proves that the client had the block once, not that it is
 	// here. Without it the request goes the way of every other one.
-	if r.Header.Get("If-None-Match") != "" {
+	if match := r.Header["If-None-Match"]; len(match) > 0 {
+		r.Header.Set("If-None-Match", strings.Join(match, ",")) // boxo reads the first alone
 		if has, err := src.Has(ctx, c.root); err != nil || !has {
 			r.Header.Del("If-None-Match")
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ipfs/boxo/files"
@@ -25,7 +26,8 @@ var errFolders = fmt.Errorf("%w: more than %d folders lie in each other", nodes.
 
 // checkListing refuses to have a page made of a folder that is too large for one.
 // A sharded folder of forty nodes may have a trillion entries: those of each node
-// are counted once. A folder with an index.html has no listing.
+// are counted once. A folder with an index.html has no listing, and HEAD and a
+// redirect need none.
 func (h *Handler) checkListing(ctx context.Context, rq *request, src *source, c *content) error {
 	at, err := src.resolve(ctx, c.root, c.way)
 	if err != nil || len(at.inner) > 0 {
@@ -38,6 +40,9 @@ func (h *Handler) checkListing(ctx context.Context, rq *request, src *source, c 
 	var absent *noLinkError
 	if _, err := src.resolve(ctx, at.cid, []string{"index.html"}); !errors.As(err, &absent) {
 		return err
+	}
+	if rq.head || !strings.HasSuffix(c.shown, "/") && c.query.Get("go-get") != "1" { // boxo adds the slash
+		return nil
 	}
 	count := counter{src: src, known: make(map[cid.Cid]int)}
 	n, err := count.entries(ctx, at.cid, 0)

@@ -48,7 +48,7 @@ func (h *Handler) servePiece(w *responseWriter, r *http.Request, name string) er
 	if err != nil {
 		return err
 	}
-	here := r.Header.Get("Cache-Control") == "only-if-cached"
+	here := onlyHere(r)
 	var first error
 	for _, info := range claims {
 		p := &pieceAnswer{h: h, w: w, r: r, cid: c, info: info, here: here}
@@ -65,19 +65,26 @@ func (h *Handler) servePiece(w *responseWriter, r *http.Request, name string) er
 	if first == nil {
 		first = &statusError{http.StatusNotFound, "no shard is known to be this piece"}
 	}
-	return publicPiece(c, first)
+	return h.publicPiece(r.Context(), c, first)
 }
 
-// publicPiece keeps names of shards and sources from the client.
-func publicPiece(c cid.Cid, err error) error {
+// publicPiece keeps names of shards and sources from the client, and tells the
+// request and the operator of what cannot be read.
+func (h *Handler) publicPiece(ctx context.Context, c cid.Cid, err error) error {
 	var request *statusError
 	var block *blockError
 	switch {
-	case errors.As(err, &request), errors.As(err, &block), errors.Is(err, errStalled), errors.Is(err, context.Canceled):
+	case errors.As(err, &request), errors.As(err, &block), errors.Is(err, errStalled), ctx.Err() != nil:
 		return err
 	}
 	status, why := statusOf(err)
-	return &statusError{status, "piece " + c.String() + ": " + why}
+	if is(err, shard.ErrBlock, shard.ErrCAR) {
+		h.counters.damaged.Add(1)
+	}
+	h.config.Logger.WarnContext(ctx, "gateway: piece cannot be served", "piece", c, "status", status, "error", err)
+	fault := &blockError{status: status, why: "piece " + c.String() + ": " + why}
+	requestFrom(ctx).note(c, fault)
+	return fault
 }
 
 // pieceAllowed is nil if a piece may be served, as far as its CID says.
@@ -102,7 +109,7 @@ func (h *Handler) claimants(ctx context.Context, c cid.Cid) (claims []shard.Info
 	for info, err := range h.pieces.FindPiece(ctx, c) {
 		switch {
 		case err != nil:
-			return nil, publicPiece(c, err)
+			return nil, h.publicPiece(ctx, c, err)
 		case info.State == shard.Destroying:
 			continue
 		}
@@ -151,7 +158,11 @@ func (p *pieceAnswer) serve() (err error) {
 		if acc, err = p.h.pieces.Acquire(ctx, p.info.Key, &dagstore.AcquireOptions{LocalOnly: p.here}); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, acc.Close()) }()
+		defer func() { // what was delivered is delivered, whatever comes of letting go
+			if err := acc.Close(); err != nil {
+				p.h.config.Logger.WarnContext(ctx, "gateway: piece", "piece", p.cid, "error", err)
+			}
+		}()
 		if p.info.Version == 0 { // it has been indexed for us
 			if p.info, err = p.h.pieces.Info(ctx, p.info.Key); err != nil {
 				return err
@@ -200,6 +211,9 @@ func (p *pieceAnswer) send(body io.ReaderAt, begin func()) error {
 		some := buf[:min(int64(len(buf)), end-off)]
 		if len(some) > 0 {
 			if _, err := body.ReadAt(some, off); err != nil {
+				if off > p.part.off { // no other shard is tried
+					err = p.h.publicPiece(p.r.Context(), p.cid, err)
+				}
 				return err
 			}
 		}

@@ -274,6 +274,27 @@ func TestPieceDenied(t *testing.T) {
 	}
 }
 
+// TestPieceDamaged: what is damaged may be mended at any time, and is counted.
+func TestPieceDamaged(t *testing.T) {
+	store := openStore(t)
+	v1, _ := commP(t, []byte("no CAR"))
+	addPiece(t, store, "bad", []byte("no CAR"), dagstore.RegisterOptions{Piece: v1, Lazy: true})
+	handler, err := New(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := serveHandler(t, handler)
+	for i := range int64(2) {
+		a := get(t, server, http.StatusNotFound, "/piece/"+v1.String())
+		if a.header.Get("Cache-Control") != "no-store" || strings.Contains(string(a.body), "bad") {
+			t.Errorf("%v %q", a.header, a.body)
+		}
+		if got := handler.Stats().Damaged; got != i+1 {
+			t.Errorf("%d are counted, want %d", got, i+1)
+		}
+	}
+}
+
 func TestPadded(t *testing.T) {
 	p := &padded{of: bytes.NewReader([]byte("abc")), bytes: 3}
 	got, err := io.ReadAll(io.NewSectionReader(p, 0, 6))
