@@ -60,6 +60,10 @@ func (s *Set) Name(name, path string) Match {
 	q := query{space: in, subject: subject, path: cleanPath(path)}
 	if in == keys {
 		q.cid = cid.NewCidV1(cid.Libp2pKey, multihash.Multihash(subject))
+	} else if strings.Contains(subject, "xn--") {
+		if letters, err := domainNames.ToUnicode(subject); err == nil && letters != subject {
+			q.also = &query{space: in, subject: letters, path: q.path}
+		}
 	}
 	return s.find(&q)
 }
@@ -106,6 +110,7 @@ type query struct {
 	subject string
 	path    string
 	cid     cid.Cid // undefined for domains
+	also    *query  // a domain as people write it: who hides it may have hashed that
 
 	hash   string // multihash in base58btc; "": not made yet
 	hidden string // the digest of the older form; "": not made yet
@@ -135,13 +140,15 @@ func (l *List) find(q *query) (last entry, ok bool) {
 		}
 		look(q.prefix(q.space, q.subject, q.path[:n]))
 	}
-	for _, f := range l.hashed {
-		if sum, err := f.sum(q.modern()); err == nil {
-			look(q.exact(modern, sum, ""))
+	for ; q != nil; q = q.also {
+		for _, f := range l.hashed {
+			if sum, err := f.sum(q.modern()); err == nil {
+				look(q.exact(modern, sum, ""))
+			}
 		}
-	}
-	if l.isLegacy {
-		look(q.exact(legacy, q.legacy(), ""))
+		if l.isLegacy {
+			look(q.exact(legacy, q.legacy(), ""))
+		}
 	}
 	return last, ok
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
+	"golang.org/x/net/idna"
 )
 
 // A space is what a rule is about. It is a part of every key, so that a rule
@@ -146,15 +147,31 @@ func parseName(name string) (space, string, error) {
 	return domains, domain, nil
 }
 
-// cleanDomain gives the different spellings of a domain one form. A name
-// without dots is one of a subdomain gateway, in which dots are dashes.
+// domainNames writes domains in the letters of the DNS, as those do who resolve them.
+var domainNames = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+// dots are those of other scripts, which are as good as ".".
+var dots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
+
+// cleanDomain gives the different spellings of a domain one form: small letters of
+// the DNS ("xn--" where it has others), and no dot at its end. A name without
+// dots is one of a subdomain gateway, in which dots are dashes.
 func cleanDomain(name string) string {
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	foreign := strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf })
+	if foreign {
+		name = dots.Replace(name)
+	}
+	name = strings.TrimRight(strings.ToLower(name), ".")
 	if !strings.Contains(name, ".") && strings.Contains(name, "-") {
 		const dash = "\x00" // in no name
 		name = strings.ReplaceAll(name, "--", dash)
 		name = strings.ReplaceAll(name, "-", ".")
 		name = strings.ReplaceAll(name, dash, "-")
+	}
+	if foreign {
+		if ascii, err := domainNames.ToASCII(name); err == nil {
+			name = ascii
+		}
 	}
 	return name
 }

@@ -1,11 +1,14 @@
 package denylist
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
 )
 
 // specified are the rules of the example of IPIP-383, and those of the list
@@ -143,6 +146,36 @@ func ask(t testing.TB, set *Set, path string) Match {
 		}
 	}
 	return m
+}
+
+// TestDomains: a domain is denied however it is written.
+func TestDomains(t *testing.T) {
+	spellings := []string{
+		"b\u00fccher.example", "B\u00dcCHER.example", "xn--bcher-kva.example", "XN--BCHER-KVA.Example.", "b\u00fccher.example..", "b\u00fccher\u3002example",
+		"bu\u0308cher.example", "xn----bcher--kva-example", "\uff42\u00fccher.example",
+	}
+	modern, err := multihash.Sum([]byte("/ipns/b\u00fccher.example"), multihash.SHA2_256, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	legacy := sha256.Sum256([]byte("b\u00fccher.example/"))
+	rules := []string{"//" + modern.B58String(), "//" + hex.EncodeToString(legacy[:])}
+	for _, name := range spellings {
+		rules = append(rules, "/ipns/"+name)
+	}
+	for _, rule := range rules {
+		set := NewSet(mustParse(t, rule+"\n"))
+		for _, name := range spellings {
+			if m := set.Content("/ipns/" + name + "/"); !m.Denies() {
+				t.Errorf("%s does not deny %q", rule, name)
+			}
+		}
+		for _, name := range []string{"bucher.example", "b\u00fccher.example.org", "xn--bcher-kva", ""} {
+			if m := set.Content("/ipns/" + name); m.Denies() {
+				t.Errorf("%s denies %q", rule, name)
+			}
+		}
+	}
 }
 
 // TestBlake3: the example hides a path by BLAKE3, too.
