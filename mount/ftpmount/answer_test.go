@@ -81,7 +81,7 @@ func good(more map[string]string) map[string]string {
 
 func puppetMount(t testing.TB, p *puppet) mount.Mount {
 	t.Helper()
-	c := ftpmount.New(ftpmount.Config{StallTime: 5 * time.Second})
+	c := ftpmount.New(ftpmount.Config{StallTime: late})
 	t.Cleanup(func() { c.Close() })
 	m, err := c.Open("ftp://" + p.Addr().String() + "/x")
 	if err != nil {

@@ -2,6 +2,7 @@ package ftpmount_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,6 +55,7 @@ func newRig(t *testing.T, ftp servertest.FTP, cfg ftpmount.Config) *rig {
 	r.server = ftp.Start(t)
 	r.proxy = servertest.NewProxy(t)
 	cfg.Dial = r.proxy.Dial
+	cfg.ConnectTime, cfg.StallTime = cmp.Or(cfg.ConnectTime, late), cmp.Or(cfg.StallTime, late)
 	if r.server.Roots != nil {
 		cfg.TLS = &tls.Config{RootCAs: r.server.Roots}
 	}

@@ -181,7 +181,7 @@ func TestAnswers(t *testing.T) {
 			return good(kind, id)
 		})
 		client := sftpmount.New(sftpmount.Config{
-			KnownHosts: []string{known}, Login: as(&sftpmount.Login{User: "ann"}), StallTime: time.Second,
+			KnownHosts: []string{known}, Login: as(&sftpmount.Login{User: "ann"}), StallTime: late,
 		})
 		m, err := client.Open("sftp://" + address + "/x")
 		if err != nil {

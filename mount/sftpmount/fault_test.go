@@ -14,9 +14,12 @@ import (
 	"github.com/dagstore/dagstore/mount/sftpmount"
 )
 
-// soon is much less than any time-out of a client, and much more than a call
-// that is canceled needs.
-const soon = 20 * time.Second
+// soon is much less than the time-outs of a rig's clients, which is late, and much
+// more than a call that is canceled needs.
+const (
+	soon = time.Minute
+	late = 10 * soon
+)
 
 // within calls f and fails the test if it takes too long.
 func within(t *testing.T, what string, f func()) {
@@ -137,7 +140,7 @@ func TestStall(t *testing.T) {
 // A connection in use that says nothing because nobody asks is not given up.
 func TestQuietIsNotStalled(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, sftpmount.Config{StallTime: time.Second})
+	r := newRig(t, sftpmount.Config{StallTime: 5 * time.Second})
 	data := sample(3_000_000)
 	stream, err := r.put("x", data).Open(t.Context())
 	if err != nil {
@@ -145,7 +148,7 @@ func TestQuietIsNotStalled(t *testing.T) {
 	}
 	defer stream.Close()
 	passed := r.proxy.Passed()
-	for deadline := time.Now().Add(soon); r.proxy.Passed() < passed+300; time.Sleep(5 * time.Millisecond) { // answers to keep-alives
+	for deadline := time.Now().Add(soon); r.proxy.Passed() < passed+200; time.Sleep(5 * time.Millisecond) { // answers to keep-alives
 		if time.Now().After(deadline) {
 			t.Fatal("nothing keeps the connection alive")
 		}

@@ -2,6 +2,7 @@ package sftpmount_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -68,6 +69,7 @@ func (r *rig) connect(cfg sftpmount.Config) {
 // another is one more client.
 func (r *rig) another(cfg sftpmount.Config) *sftpmount.Client {
 	cfg.Dial = r.proxy.Dial
+	cfg.ConnectTime, cfg.StallTime = cmp.Or(cfg.ConnectTime, late), cmp.Or(cfg.StallTime, late)
 	if cfg.KnownHosts == nil {
 		cfg.KnownHosts = []string{r.server.KnownHosts}
 	}
