@@ -30,7 +30,7 @@ func (r *rig) old(n int) (far *remoteness, keys []shard.Key) {
 }
 
 func (r *rig) registerOne(key shard.Key) error {
-	ctx, cancel := context.WithTimeout(r.ctx(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.ctx(), 2*time.Minute)
 	defer cancel()
 	return r.store.Register(ctx, key, r.putBytes(string(key), cartest.RandomV1(99, 7, 1000)), &RegisterOptions{Serve: shard.Copy})
 }

@@ -137,7 +137,7 @@ func (r *rig) crash(percent int, seed uint64) {
 func ofAll(at mount.Range) bool { return at.Offset == 0 && at.Length == -1 }
 
 func (r *rig) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	r.t.Cleanup(cancel)
 	return ctx
 }

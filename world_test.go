@@ -24,7 +24,7 @@ import (
 
 // patience is how long anything in these tests may take that takes
 // milliseconds; after that it hangs.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A world is a store, the disk it lies on and the CARs that it can reach.
 // Unlike a rig it is used away from the test's own goroutine: what is wrong is

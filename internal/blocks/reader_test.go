@@ -316,7 +316,7 @@ func TestLocatePinsNothingWhileTheCallerRuns(t *testing.T) {
 		err := r.Locate(t.Context(), cartest.RandomBlock(1, 1, 50).CID.Hash(), func(shard.Location) bool {
 			n++
 			s.cache.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := s.cache.Wait(ctx); err != nil {
 				t.Error("something is pinned")
@@ -350,7 +350,7 @@ func TestAPanicOfTheCallerLeavesNothingPinned(t *testing.T) {
 			_ = s.reader().View(t.Context(), cartest.RandomBlock(1, 1, 50).CID, opts, func([]byte) error { boom(); return nil })
 		}()
 		s.cache.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.cache.Wait(ctx); err != nil {
 			t.Errorf("%s: something is pinned", name)

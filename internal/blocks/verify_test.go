@@ -20,7 +20,7 @@ func TestOthersHash(t *testing.T) {
 		sh, _ := far(t, s, blocks, false)
 		cfg, end := s.besides()
 		h := s.hold(sh)
-		deadline := time.Now().Add(time.Minute)
+		deadline := time.Now().Add(5 * time.Minute)
 		for proofs := 0; proofs < 10; {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d blocks of %d bytes were found good by others", proofs, size)

@@ -168,7 +168,7 @@ func bounded(t *testing.T, what string, f func() error) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		panic(what + " hangs") // shows what all goroutines are about
 	}
 }

@@ -101,7 +101,7 @@ var resumed atomic.Int64
 // no space to grow into, gives up what it has and asks for more. If it is known how
 // long it is, it breaks off now and then, and goes on with what there is.
 func waitAndFill(ctx context.Context, k *Keeper, id uint32, size int64, rng *rand.Rand) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	ask, say, breaks := int64(block), int64(-1), 0
 	o := Origin{Key: fmt.Sprint(id)}

@@ -135,7 +135,7 @@ func (r *watchRig) reopen() {
 
 func (r *watchRig) until(what string, holds func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("never: %s", what)
 		}
@@ -188,7 +188,7 @@ func (r *watchRig) agrees() {
 	r.t.Helper()
 	r.until("every shard is counted", func() bool { return !r.e.Stats().Counting })
 	var have, want [shard.Gone + 1]int64
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		// A release is on its way after its caller has gone on.
 		stats := r.e.Stats()
 		have, want = stats.Shards, r.listed()

@@ -47,10 +47,15 @@ func TestProxy(t *testing.T) {
 	}
 	p.HangAfter(777)
 	c := dial()
+	got := make([]byte, 777)
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := io.ReadAll(c)
+	more, _ := io.ReadAll(c)
+	got = append(got, more...)
 	p.Heal()
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)

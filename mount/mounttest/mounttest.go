@@ -11,7 +11,7 @@ import (
 
 const (
 	// patience is how soon a call has to return after its context has ended.
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 
 	// lawTime is what one law may take; a mount that hangs is found by it.
 	lawTime = time.Minute
