@@ -44,7 +44,15 @@ func (r *rig) elsewhere() *remoteness {
 		return remoteCAR{m.(watched).FileOpener.(mount.RangeOpener), far}
 	})
 	r.reopen()
+	r.censused()
 	return far
+}
+
+// censused waits until the store knows which copies there are. Before that nothing
+// is kept of what is read: there might be no room for it.
+func (r *rig) censused() {
+	r.t.Helper()
+	r.until("the copies are counted", func() bool { return r.store.engine.Stats().Copies.Restored })
 }
 
 // A remoteCAR is one of them.

@@ -36,6 +36,7 @@ func TestAutoKeepsWhatIsReadAgain(t *testing.T) {
 	}
 	a.Close()
 	r.reopen()
+	r.censused()
 	a = r.acquire("a")
 	if bytes, streams := asked(a, apart); bytes > 0 || streams > 0 {
 		t.Errorf("after a restart %d bytes in %d requests", bytes, streams)
@@ -68,6 +69,7 @@ func TestAutoLeavesCopiesAlone(t *testing.T) {
 	far := r.elsewhere()
 	r.cfg.Copies.Quota = 1536 << 10
 	r.reopen()
+	r.censused()
 	const n, size = 800, 1000
 	r.register("copy", r.putBytes("copy.car", cartest.RandomV1(1, n, size)), &RegisterOptions{Serve: shard.Copy})
 	copied := r.info("copy").Local.Bytes

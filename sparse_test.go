@@ -40,6 +40,7 @@ func TestSparse(t *testing.T) {
 		}
 		r.disk = r.disk.Crash(0, 1)
 		r.open()
+		r.censused()
 		a := r.acquire("a")
 		before := far.bytes.Load()
 		r.holds(a, some)
@@ -61,12 +62,14 @@ func TestSparse(t *testing.T) {
 	r.putBytes("a.car", again)
 	r.reopen()
 	for range 2 {
+		r.censused()
 		a := r.acquire("a")
 		r.holds(a, blocks[:100])
 		a.Close()
 		r.await("a", shard.Available)
 		r.reopen()
 	}
+	r.censused()
 	if err := r.store.Evict(r.ctx(), "a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +91,7 @@ func TestSparseSharesTheQuota(t *testing.T) {
 	r.cfg.Copies.Quota = 600 << 10
 	r.reopen()
 	for round := range 2 {
+		r.censused()
 		r.until("what a crash brought back has gone", func() bool { return r.copyBytesNow() <= r.cfg.Copies.Quota })
 		for i := range uint64(10) {
 			key := shard.Key(fmt.Sprint("shard ", i))
