@@ -95,48 +95,48 @@ func TestCopyThatCannotBeRemoved(t *testing.T) {
 // Sources that hang while they are copied hold up no other shard, neither one
 // that is copied nor one that is read in place (R15).
 func TestHungCopies(t *testing.T) {
-	r := newRig(t)
-	r.cfg.Work.Stall = 200 * time.Millisecond
-	r.cfg.Work.Fetches = 2
-	far := r.elsewhere()
-	opts := &RegisterOptions{Serve: shard.Copy}
-	for _, key := range []shard.Key{"a", "b", "c"} {
-		r.register(key, r.putBytes(string(key), cartest.RandomV1(uint64(key[0]), 20, 1000)), opts)
-		r.await(key, shard.Available)
-		if err := r.store.Evict(r.ctx(), key, nil); err != nil {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.cfg.Work.Fetches = 2
+		far := r.elsewhere()
+		opts := &RegisterOptions{Serve: shard.Copy}
+		for _, key := range []shard.Key{"a", "b", "c"} {
+			r.register(key, r.putBytes(string(key), cartest.RandomV1(uint64(key[0]), 20, 1000)), opts)
+			r.await(key, shard.Available)
+			if err := r.store.Evict(r.ctx(), key, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		release := make(chan struct{})
+		defer close(release)
+		var hung atomic.Int64
+		far.set(func() {
+			far.fault = func(at int64) (int, error) {
+				if at > 0 && hung.Add(1) <= 2 { // in the midst of the first two, for ever
+					<-release
+				}
+				return -1, nil
+			}
+		})
+		stuck := make(chan error, 2)
+		for _, key := range []shard.Key{"a", "b"} {
+			go func() {
+				_, err := r.store.Acquire(r.ctx(), key, nil)
+				stuck <- err
+			}()
+		}
+		for range 2 {
+			if err := soon(r, "the end of a fetch that hangs", stuck); !errors.Is(err, shard.ErrStalled) {
+				t.Errorf("a source that hangs: %v", err)
+			}
+		}
+		r.acquire("c").Close()
+		if sum, files := r.copyBytes(); files != 1 {
+			t.Errorf("%d files of %d bytes", files, sum)
+		}
+		if err := r.store.Close(); err != nil { // it does not wait for them either
 			t.Fatal(err)
 		}
-	}
-	release := make(chan struct{})
-	defer close(release)
-	var hung atomic.Int64
-	far.set(func() {
-		far.fault = func(at int64) (int, error) {
-			if at > 0 && hung.Add(1) <= 2 { // in the midst of the first two, for ever
-				<-release
-			}
-			return -1, nil
-		}
 	})
-	stuck := make(chan error, 2)
-	for _, key := range []shard.Key{"a", "b"} {
-		go func() {
-			_, err := r.store.Acquire(r.ctx(), key, nil)
-			stuck <- err
-		}()
-	}
-	for range 2 {
-		if err := soon(r, "the end of a fetch that hangs", stuck); !errors.Is(err, shard.ErrStalled) {
-			t.Errorf("a source that hangs: %v", err)
-		}
-	}
-	r.acquire("c").Close()
-	if sum, files := r.copyBytes(); files != 1 {
-		t.Errorf("%d files of %d bytes", files, sum)
-	}
-	if err := r.store.Close(); err != nil { // it does not wait for them either
-		t.Fatal(err)
-	}
 }
 
 // Copies that somebody holds hold up those who need their space, under their
