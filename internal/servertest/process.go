@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -58,16 +60,28 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
+// Of these ports systems give none to who does not say which: such a one may be
+// somebody else's before a server has begun to listen.
+const (
+	firstPort = 16 << 10
+	endPort   = 32 << 10
+)
+
 // Address returns a loopback address with a port that is free now.
 func Address(t T) string {
 	t.Helper()
 	var config net.ListenConfig
-	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for tries := 100; ; tries-- {
+		port := firstPort + rand.IntN(endPort-firstPort)
+		l, err := config.Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if tries == 0 {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // A Process is a server that runs.

@@ -7,6 +7,21 @@ import (
 	"time"
 )
 
+// The port of an address is free, and none that another connection or listener is
+// given meanwhile.
+func TestAddress(t *testing.T) {
+	for range 100 {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", Address(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if port := l.Addr().(*net.TCPAddr).Port; port < firstPort || port >= endPort {
+			t.Errorf("port %d may be given to anybody", port)
+		}
+	}
+}
+
 // What a server has started ends with it, also when that ignores hangups.
 func TestStopEndsAll(t *testing.T) {
 	address := Address(t)
