@@ -196,7 +196,7 @@ func takeSome(t *testing.T, url string, n int64) {
 // idle waits until no more than most requests are under way.
 func idle(t *testing.T, h *Handler, most int64) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); h.Stats().Active > most; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); h.Stats().Active > most; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d requests are still under way", h.Stats().Active)
 		}
@@ -348,7 +348,7 @@ func TestTooMany(t *testing.T) {
 // served.
 func TestSlowReader(t *testing.T) {
 	m := dagtest.New(t)
-	h := handlerOver(t, m, Config{Limits: Limits{Progress: 200 * time.Millisecond}})
+	h := handlerOver(t, m, Config{Limits: Limits{Progress: time.Second}})
 	stop := goodClient(t, m, handlerOver(t, m, Config{})) // its limits are not those of the slow one
 	defer stop()
 	server := serveHandler(t, h)
@@ -367,7 +367,7 @@ func TestSlowReader(t *testing.T) {
 	if _, err := fmt.Fprintf(conn, "GET /ipfs/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", file); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); h.Stats().Bytes == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); h.Stats().Bytes == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was sent")
 		}

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds what a test waits for.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func check(t *testing.T, err error) {
 	t.Helper()
@@ -232,12 +232,13 @@ func TestNewCertificate(t *testing.T) {
 // TestEnd: who watches hears first, new requests are answered for a while, and
 // those under way end.
 func TestEnd(t *testing.T) {
+	t.Parallel() // it takes as long as it drains
 	begun, release := make(chan struct{}), make(chan struct{})
 	monitor := &Monitor{Alive: func(context.Context) error { return nil }}
 	monitor.SetReady(true)
 	leaving := make(chan struct{})
 	r := run(t, Config{
-		Drain: 2 * time.Second, Grace: patience,
+		Drain: 15 * time.Second, Grace: patience,
 		Leaving: func() { monitor.SetReady(false); close(leaving) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {

@@ -97,6 +97,7 @@ func serveSlow(t *testing.T, store *dagstore.Store, d dialect) (handler *gateway
 // TestSlowReaders: who stands still is cut, who is slow but moves is not, over
 // every protocol and on real connections, all at once.
 func TestSlowReaders(t *testing.T) {
+	t.Parallel()
 	store, path, data := slowStore(t)
 	var all sync.WaitGroup
 	for _, d := range dialects {
