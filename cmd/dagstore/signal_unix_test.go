@@ -32,6 +32,10 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // of a test that has failed; else it has ended
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
 	return p
 }
 
