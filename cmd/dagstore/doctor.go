@@ -90,18 +90,17 @@ func (a *app) printFindings(all []doctor.Finding) error {
 // examine looks at everything. Its error is that of ctx.
 func (a *app) examine(ctx context.Context, at place, public string) ([]doctor.Finding, error) {
 	all := []doctor.Finding{a.formatFinding(at)}
-	beneath, unfit := doctor.Beneath(at.dir)
-	if unfit != nil {
+	if _, unfit := doctor.Beneath(at.dir); unfit != nil {
 		return append(all, doctor.Finding{Check: "folder", Level: doctor.Fault, What: unfit.Error(), Do: "name another folder by --repo or DAGSTORE_PATH"}), nil //nolint:nilerr // it is what was found
 	}
-	kind, err := doctor.FileSystemOf(beneath)
-	if err != nil {
-		kind = ""
-	}
+	kind, beneath := a.kindOf(at)
 	all = append(all, doctor.FileSystem(kind))
 	times, written, err := doctor.TimeSync(beneath)
 	all = append(all, doctor.Sync(times, err), doctor.Files(doctor.OpenFiles()))
-	inside := a.lookInside(ctx, at)
+	inside := inside{shards: -1}
+	if doctor.Local(kind) == nil {
+		inside = a.lookInside(ctx, at)
+	}
 	all = append(all, doctor.Maps(doctor.MostMaps(), inside.shards))
 	if usage, err := vfs.Default.GetDiskUsage(beneath); err == nil {
 		disk := doctor.Disk{Total: signed(usage.TotalBytes), Free: signed(usage.AvailBytes), Inodes: doctor.FreeInodes(beneath)}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/dagstore/dagstore/cmd/dagstore/internal/doctor"
 )
 
 func main() {
@@ -17,7 +19,12 @@ func main() {
 
 // run is the whole program, apart from the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, fileSystem: doctor.FileSystemOf}
+	return a.run(ctx, args)
+}
+
+// run carries out one command line.
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/cmd/dagstore/internal/doctor"
 	"github.com/dagstore/dagstore/internal/admin"
 	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/internal/admin/wire"
@@ -66,7 +67,7 @@ func dataFolder(goos string, getenv func(string) string) (string, error) {
 }
 
 // openStore opens the store that at is. If there is none and create is set, it
-// makes one and says so.
+// makes one and says so. It opens none on a network file system.
 func (a *app) openStore(ctx context.Context, at place, create bool, cfg *dagstore.Config) (*dagstore.Store, error) {
 	cfg.Mounts = a.mounts
 	cfg.Copies = a.copies()
@@ -78,6 +79,9 @@ func (a *app) openStore(ctx context.Context, at place, create bool, cfg *dagstor
 		// What goes wrong with an item is told by the command itself.
 		cfg.Logger = a.logger(slog.LevelError)
 	}
+	if kind, _ := a.kindOf(at); doctor.Local(kind) != nil {
+		return nil, doctor.Local(kind)
+	}
 	store, err := dagstore.Open(ctx, at.dir, cfg)
 	if create && errors.Is(err, dagstore.ErrNoStore) {
 		cfg.NoCreate = false
@@ -86,6 +90,19 @@ func (a *app) openStore(ctx context.Context, at place, create bool, cfg *dagstor
 		}
 	}
 	return store, err
+}
+
+// kindOf is the kind of the file system that a store is on, or would be; "" where
+// that cannot be told. beneath is what of its folder is there.
+func (a *app) kindOf(at place) (kind, beneath string) {
+	beneath, err := doctor.Beneath(at.dir)
+	if err != nil || a.fileSystem == nil {
+		return "", beneath
+	}
+	if kind, err = a.fileSystem(beneath); err != nil {
+		return "", beneath
+	}
+	return kind, beneath
 }
 
 // copies is how much may be kept of CARs that lie elsewhere.
@@ -117,6 +134,9 @@ func (at place) explain(err error, create bool) error {
 		hint = `: use the version of dagstore that wrote it, or add the CARs to a new store`
 	case errors.Is(err, dagstore.ErrNoSpace):
 		hint = `: make room on its disk`
+	}
+	if _, far := errors.AsType[*doctor.NetworkError](err); far {
+		hint = `: name a folder on a local disk by --repo or DAGSTORE_PATH; a store that nobody has open may be moved there as it is, and CARs may stay on the share`
 	}
 	return fmt.Errorf("%w (store %s, by %s)%s", err, at.dir, at.why, hint)
 }

@@ -26,6 +26,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	fileSystem     func(path string) (kind string, err error) // as doctor.FileSystemOf; nil: nobody knows
 
 	logging    sync.Once        // makes log
 	log        *logfold.Handler // what all loggers write to

@@ -8,39 +8,6 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// kinds are the file systems of which there is something to say, by the name that
-// [FileSystemOf] gives.
-var kinds = map[string]Finding{
-	"nfs":     {Level: Fault, What: "locks and fsync are not what the catalogue relies on: a crash of client or server can damage it, and two machines can open it at once"},
-	"smb":     {Level: Fault, What: "locks and fsync are not what the catalogue relies on, and there are no hard links"},
-	"9p":      {Level: Fault, What: "a folder that is shared with a virtual machine: mapping and fsync are not reliable there"},
-	"fuse":    {Level: Warning, What: "what fsync and mapping do depends on the program behind it"},
-	"tmpfs":   {Level: Warning, What: "it is in memory: all of the store is gone with the machine's next start"},
-	"overlay": {Level: Warning, What: "it is the layer of a container, and goes with it"},
-	"fat":     {Level: Warning, What: "it has no hard links, so backups copy, and no journal"},
-}
-
-// remedies say what to do about them.
-var remedies = map[string]string{
-	"nfs": "keep the store on a local disk; CARs may lie on the share", "smb": "keep the store on a local disk; CARs may lie on the share",
-	"9p": "keep the store on a disk of the virtual machine", "fuse": "keep the store on a local disk, unless you know it well",
-	"tmpfs": "name a folder on a disk by --repo", "overlay": "mount a volume, and name a folder in it by --repo", "fat": "use a file system with a journal",
-}
-
-// FileSystem judges the file system that the store's folder is on; kind is "" where
-// nobody knows.
-func FileSystem(kind string) Finding {
-	const check = "file system"
-	if kind == "" {
-		return ok(check, "this program does not know file systems here")
-	}
-	f, special := kinds[kind]
-	if !special {
-		return ok(check, "%s", kind)
-	}
-	return bad(check, f.Level, remedies[kind], "%s: %s", kind, f.What)
-}
-
 const (
 	slowSync = 20 * time.Millisecond
 	noSync   = 5 * time.Microsecond

@@ -32,6 +32,9 @@ func TestChecks(t *testing.T) {
 		{doctor.FileSystem(""), doctor.OK, "does not know"},
 		{doctor.FileSystem("nfs"), doctor.Fault, "a crash of client or server"},
 		{doctor.FileSystem("smb"), doctor.Fault, "no hard links"},
+		{doctor.FileSystem("network.lustre"), doctor.Fault, "network.lustre: it is of another machine"},
+		{doctor.FileSystem("fuse.sshfs"), doctor.Fault, "fuse.sshfs: it is of another machine"},
+		{doctor.FileSystem("fuse.mergerfs"), doctor.Warning, "fuse.mergerfs: what fsync and mapping do"},
 		{doctor.FileSystem("9p"), doctor.Fault, "virtual machine"},
 		{doctor.FileSystem("fuse"), doctor.Warning, "the program behind it"},
 		{doctor.FileSystem("tmpfs"), doctor.Warning, "in memory"},
@@ -80,6 +83,22 @@ func TestChecks(t *testing.T) {
 		}
 		if (c.got.Do == "") != (c.level == doctor.OK) || c.got.Check == "" {
 			t.Errorf("%+v: what is there to do?", c.got)
+		}
+	}
+}
+
+// TestLocal: where a store cannot be.
+func TestLocal(t *testing.T) {
+	for kind, local := range map[string]bool{
+		"": true, "ext4": true, "0x9fa0": true, "tmpfs": true, "overlay": true, "fuse": true, "fuse.gocryptfs": true, "9p": true, "ceph": true,
+		"nfs": false, "smb": false, "fuse.sshfs": false, "fuse.s3fs": false, "fuse.rclone": false, "fuse.glusterfs": false, "network.afs": false,
+	} {
+		err := doctor.Local(kind)
+		if (err == nil) != local {
+			t.Errorf("%q: %v", kind, err)
+		}
+		if far, is := errors.AsType[*doctor.NetworkError](err); !local && (!is || far.Kind != kind || !strings.Contains(err.Error(), kind+": ")) {
+			t.Errorf("%q: %v", kind, err)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package doctor
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -23,7 +26,12 @@ var magics = map[int64]string{
 	unix.SMB_SUPER_MAGIC:       "smb",
 	unix.CIFS_SUPER_MAGIC:      "smb",
 	unix.SMB2_SUPER_MAGIC:      "smb",
-	unix.AFS_SUPER_MAGIC:       "nfs",
+	unix.AFS_SUPER_MAGIC:       "network.afs",
+	unix.AFS_FS_MAGIC:          "network.afs",
+	unix.CODA_SUPER_MAGIC:      "network.coda",
+	unix.NCP_SUPER_MAGIC:       "network.ncp",
+	0x19830326:                 "network.beegfs",
+	0x0bd00bd0:                 "network.lustre",
 	unix.CEPH_SUPER_MAGIC:      "ceph",
 	unix.V9FS_MAGIC:            "9p",
 	unix.FUSE_SUPER_MAGIC:      "fuse",
@@ -33,17 +41,56 @@ var magics = map[int64]string{
 }
 
 // FileSystemOf returns the kind of the file system that path is on, or its number
-// in hexadecimal.
+// in hexadecimal. Of one by FUSE the kind says which it is, if that can be told, as
+// in "fuse.sshfs"; of one of another machine it may begin with "network.".
 func FileSystemOf(path string) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return "", err
 	}
 	magic := int64(uint32(st.Type)) // its width depends on the machine
-	if name, known := magics[magic]; known {
-		return name, nil
+	name, known := magics[magic]
+	switch {
+	case !known:
+		return "0x" + strconv.FormatInt(magic, 16), nil
+	case name == "fuse":
+		return fuseOf(path), nil
 	}
-	return "0x" + strconv.FormatInt(magic, 16), nil
+	return name, nil
+}
+
+// fuseOf is the kind of a file system by FUSE, which has one number for all.
+func fuseOf(path string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "fuse"
+	}
+	mounts, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "fuse"
+	}
+	defer mounts.Close()  // it was only read
+	dev := uint64(st.Dev) //nolint:unconvert // its width depends on the machine
+	if kind := mountedAs(mounts, unix.Major(dev), unix.Minor(dev)); strings.HasPrefix(kind, "fuse.") {
+		return kind
+	}
+	return "fuse"
+}
+
+// mountedAs returns the type of the file system of a device, as proc(5) has it in
+// mountinfo; "" if it is not there.
+func mountedAs(mountinfo io.Reader, major, minor uint32) string {
+	device := fmt.Sprintf("%d:%d", major, minor)
+	for lines := bufio.NewScanner(mountinfo); lines.Scan(); {
+		before, after, found := strings.Cut(lines.Text(), " - ") // optional fields end there
+		if fields := strings.Fields(before); !found || len(fields) < 3 || fields[2] != device {
+			continue
+		}
+		if kind := strings.Fields(after); len(kind) > 0 {
+			return kind[0]
+		}
+	}
+	return ""
 }
 
 // FreeInodes returns how many more files the file system takes that path is on; -1

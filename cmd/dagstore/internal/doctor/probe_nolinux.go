@@ -2,10 +2,6 @@
 
 package doctor
 
-// FileSystemOf returns the kind of the file system that path is on; "" where this
-// program does not know.
-func FileSystemOf(string) (string, error) { return "", nil }
-
 // FreeInodes returns how many more files the file system takes that path is on; -1
 // if that cannot be told.
 func FreeInodes(string) int64 { return -1 }
