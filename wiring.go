@@ -261,7 +261,7 @@ func (c *Copies) order() func(a, b engine.Copy) int {
 // localOf is how much of a shard lies on this machine.
 func localOf(shot *engine.Snapshot) shard.Local {
 	r := shot.Record
-	l := shard.Local{Mode: r.Serve, Pinned: r.Pin, Bytes: r.Kept.Size, Complete: r.Kept.Complete(), LastCopy: shot.Copy.Last}
+	l := shard.Local{Chosen: r.Serve, Mode: r.Serve, Pinned: r.Pin, Bytes: r.Kept.Size, Complete: r.Kept.Complete(), LastCopy: shot.Copy.Last}
 	if r.Kept.ID != 0 && !l.Complete {
 		l.Bytes = shot.Copy.Bytes
 	}

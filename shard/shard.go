@@ -151,7 +151,8 @@ func (m Mode) String() string {
 // Local says how much of a shard lies on this machine. It is no part of the
 // state: evicting a copy makes a shard slower, never less available.
 type Local struct {
-	Mode     Mode  // as chosen; Auto is resolved here as far as that is known: Sparse once something is kept, Copy if the source has proved to offer no ranges
+	Chosen   Mode  // as it was said when the shard was registered or replaced
+	Mode     Mode  // as it comes out: Auto is resolved here as far as that is known: Sparse once something is kept, Copy if the source has proved to offer no ranges
 	Bytes    int64 // of the copy that the store keeps; each file counts against the quota in whole blocks of 4 KiB
 	Complete bool  // the copy is all of the CAR
 	LastCopy bool  // when it was last asked, the source did not answer or had something else: this copy makes no room for others

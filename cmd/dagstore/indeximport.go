@@ -72,7 +72,7 @@ func (a *app) importIndex(ctx context.Context, key shard.Key, file string, polic
 			return err
 		}
 		err = store.Replace(ctx, key, m, &dagstore.RegisterOptions{
-			Index: policy, IndexURL: url, Pin: info.Local.Pinned, Serve: info.Local.Mode, Piece: info.Piece, Labels: info.Labels,
+			Index: policy, IndexURL: url, Pin: info.Local.Pinned, Serve: info.Local.Chosen, Piece: info.Piece, Labels: info.Labels,
 		})
 		if err != nil {
 			return err

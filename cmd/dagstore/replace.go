@@ -58,7 +58,7 @@ func (a *app) replace(ctx context.Context, key shard.Key, name string, opts *dag
 			}
 			given := opts
 			if given != nil {
-				given.Pin, given.Labels, given.Serve = info.Local.Pinned, info.Labels, info.Local.Mode
+				given.Pin, given.Labels, given.Serve = info.Local.Pinned, info.Labels, info.Local.Chosen
 			}
 			if err := store.Replace(ctx, key, m, given); err != nil {
 				return err

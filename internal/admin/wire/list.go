@@ -36,7 +36,7 @@ type Entry struct {
 	ETag   string            `json:"etag,omitempty"`
 	Piece  string            `json:"piece,omitempty"`
 	Index  string            `json:"index,omitempty"`
-	Serve  string            `json:"serve,omitempty"` // sparse or copy; else as the command says
+	Serve  string            `json:"serve,omitempty"` // inplace, sparse or copy; else as the command says
 	Lazy   bool              `json:"lazy,omitempty"`
 	Pin    bool              `json:"pin,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
@@ -204,7 +204,7 @@ func EntryOf(info shard.Info) (Entry, error) {
 			e.ETag = info.Source
 		}
 	}
-	if m := info.Local.Mode; m == shard.Sparse || m == shard.Copy {
+	if m := info.Local.Chosen; m != shard.Auto {
 		e.Serve = ModeName(m)
 	}
 	return e, nil

@@ -178,9 +178,15 @@ func TestEntryOf(t *testing.T) {
 	if e, err = EntryOf(info); err != nil || e.ETag != "" {
 		t.Errorf("the version of a local file: %+v, %v", e, err)
 	}
-	info.Local.Mode = shard.Sparse
-	if e, err = EntryOf(info); err != nil || e.Serve != "sparse" {
+	info.Local.Mode = shard.Sparse // it has come to that; nobody has said so
+	if e, err = EntryOf(info); err != nil || e.Serve != "" {
 		t.Errorf("%+v, %v", e, err)
+	}
+	for _, mode := range []shard.Mode{shard.InPlace, shard.Sparse, shard.Copy} {
+		info.Local.Chosen = mode
+		if e, err = EntryOf(info); err != nil || e.Serve != ModeName(mode) {
+			t.Errorf("%v: %+v, %v", mode, e, err)
+		}
 	}
 	info.Labels = map[string]string{"a": "\xff"}
 	if _, err = EntryOf(info); err == nil {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,8 @@ type Detail struct {
 	Shard
 
 	Labels     map[string]string `json:"labels,omitempty"`
-	Mode       string            `json:"mode"`    // as chosen: auto, inplace, sparse or copy
+	Chosen     string            `json:"chosen"`  // how the CAR is to be read: auto, inplace, sparse or copy
+	Mode       string            `json:"mode"`    // the same, with what has come of auto in its place
 	Version    int               `json:"version"` // of the CAR: 1 or 2; 0: it has not been indexed yet
 	RootCount  int               `json:"root_count"`
 	Source     string            `json:"source,omitempty"` // version of the source, as its mount calls it
@@ -141,6 +143,7 @@ func DetailOf(info shard.Info) Detail {
 	d := Detail{
 		Shard:      ShardOf(info),
 		Labels:     maps.Clone(info.Labels),
+		Chosen:     ModeName(info.Local.Chosen),
 		Mode:       ModeName(info.Local.Mode),
 		Version:    info.Version,
 		RootCount:  info.RootCount,
@@ -194,13 +197,17 @@ func (d *Detail) Info() (shard.Info, error) {
 	if err != nil {
 		return shard.Info{}, err
 	}
+	chosen, err := ParseMode(cmp.Or(d.Chosen, ModeName(shard.Auto)))
+	if err != nil {
+		return shard.Info{}, err
+	}
 	info := shard.Info{
 		Key: shard.Key(d.Key), State: state, URL: d.Mount, Labels: d.Labels,
 		Version: d.Version, RootCount: d.RootCount, Bytes: d.Bytes, Source: d.Source,
 		Sections: d.Sections, Multihashes: d.Multihashes, Trailing: d.Trailing,
 		Verified: parseVerified(d.Verified), Claimed: d.Claimed,
 		Holders: d.Holders, Waiting: d.Waiting, Faults: d.Faults,
-		Local:      shard.Local{Mode: mode, Bytes: d.Local, Complete: d.Complete, LastCopy: d.LastCopy, Pinned: d.Pinned},
+		Local:      shard.Local{Chosen: chosen, Mode: mode, Bytes: d.Local, Complete: d.Complete, LastCopy: d.LastCopy, Pinned: d.Pinned},
 		Registered: d.Registered, Changed: d.Changed,
 	}
 	if d.VerifiedAt != nil {

@@ -51,7 +51,7 @@ func TestDetailBothWays(t *testing.T) {
 		Key: "a/<b>", State: shard.Errored, URL: "https://a.example/b.car", Labels: map[string]string{"owner": "me"},
 		Version: 2, Roots: []cid.Cid{root}, RootCount: 3, Bytes: 9, Source: `"etag"`, Payload: shard.Extent{Offset: 51, Size: 8},
 		Sections: 3, Multihashes: 2, Trailing: true, Verified: shard.Sampled, VerifiedAt: at, Claimed: true, Piece: root, PieceChecked: at,
-		Holders: 2, Waiting: 1, Local: shard.Local{Mode: shard.InPlace, Bytes: 7, Complete: true, LastCopy: true, Pinned: true},
+		Holders: 2, Waiting: 1, Local: shard.Local{Chosen: shard.Sparse, Mode: shard.InPlace, Bytes: 7, Complete: true, LastCopy: true, Pinned: true},
 		Progress: &shard.Progress{Op: shard.OpIndex, Done: 1, Total: -1, Started: at, Rate: 0.5},
 		Failure:  &shard.Failure{Err: &shard.Error{Key: "a/<b>", Op: shard.OpFetch, Err: fmt.Errorf("x: %w", shard.ErrStalled)}, At: at, Attempts: 4},
 		Faults:   2, Faulty: []shard.Fault{{Kind: shard.BadHash, Offset: 5, CID: root, Detail: "d"}, {Kind: shard.BadCID, Offset: 6}},
