@@ -42,7 +42,7 @@ type adder struct {
 	store  storage
 	opts   addOptions
 	report func(outcome) // called one at a time
-	size   func(int64)   // told the size of each source that no argument named, before it is added
+	size   func(int64)   // told the size of each source that [survey] does not see, before it is added
 	begin  func(shard.Key)
 
 	planned map[shard.Key]string // by a dry run: the URL for each key so far
@@ -227,7 +227,7 @@ func (ad *adder) carry(ctx context.Context, o *outcome) {
 	if o.err != nil {
 		return
 	}
-	if o.item.listed {
+	if o.item.unseen {
 		ad.size(o.size)
 	}
 	if ad.opts.dryRun {

@@ -29,7 +29,7 @@ func (a *app) addThrough(ctx context.Context, store farStore, args []string, opt
 	var begunID atomic.Pointer[string]
 	r := &reporter{app: a, dryRun: opts.dryRun, out: bufio.NewWriter(a.stdout)}
 	if !opts.dryRun {
-		r.bar = newProgress(a.stderr, store, a.figuresOf(ctx, store, &begunID))
+		r.bar = newProgress(a.stderr, "adding", store, a.figuresOf(ctx, store, &begunID))
 	}
 	t := tally{dry: opts.dryRun}
 	name := asCalled(args, &job, opts)

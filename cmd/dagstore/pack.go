@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -74,11 +75,17 @@ overwritten. It is not added to the store: that is "dagstore add FILE.car".`,
 
 // pack carries out the command "pack".
 func (a *app) pack(ctx context.Context, paths []string, output string, opts pack.Options) error {
-	bar := newByteBar(a.stderr, "packing")
-	opts.Progress = bar.add
+	bar := newProgress(a.stderr, "packing", nil, nil)
+	if told := opts.Progress; told == nil {
+		opts.Progress = bar.add
+	} else {
+		opts.Progress = func(n int64) { bar.add(n); told(n) }
+	}
 	surveyed, enough := context.WithCancel(ctx)
-	defer enough()
-	go bar.survey(func() int64 { return weigh(surveyed, paths, opts.Hidden) })
+	var beside sync.WaitGroup
+	if bar != nil {
+		beside.Go(func() { weigh(surveyed, paths, opts.Hidden, bar.expect) })
+	}
 	var made pack.Made
 	err := extract.SaveFile(output, func(w io.Writer) error {
 		out, ok := w.(pack.Output)
@@ -89,6 +96,8 @@ func (a *app) pack(ctx context.Context, paths []string, output string, opts pack
 		made, err = pack.Write(ctx, out, paths, opts)
 		return err
 	})
+	enough()
+	beside.Wait()
 	bar.stop()
 	if err != nil {
 		return err
@@ -101,8 +110,9 @@ func (a *app) pack(ctx context.Context, paths []string, output string, opts pack
 	return err
 }
 
-// weigh is how many bytes there are to be packed, as far as that can be told.
-func weigh(ctx context.Context, paths []string, hidden bool) (bytes int64) {
+// weigh tells how many bytes each file has that is to be packed, as far as that can be
+// told.
+func weigh(ctx context.Context, paths []string, hidden bool, expect func(size int64)) {
 	for _, path := range paths {
 		// With a separator behind it, a symlink means its folder.
 		root := path + string(filepath.Separator)
@@ -123,10 +133,9 @@ func weigh(ctx context.Context, paths []string, hidden bool) (bytes int64) {
 				return nil
 			}
 			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
-				bytes += info.Size()
+				expect(info.Size())
 			}
 			return nil
 		})
 	}
-	return bytes
 }

@@ -73,7 +73,7 @@ func (s *sources) fromPrefix(ctx context.Context, prefix string, list lister, yi
 			continue
 		}
 		it := s.fromURL(object.url, object.url, string(keyOfPath(s.prefix, object.name)))
-		it.known, it.listed, it.listing, requests = &object.stat, true, requests, 0
+		it.known, it.listing, requests = &object.stat, requests, 0
 		if !yield(it) {
 			return false
 		}

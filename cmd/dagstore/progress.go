@@ -35,9 +35,9 @@ type progress struct {
 	work     *underWay
 }
 
-// newProgress returns nil unless w is a terminal. It is told what is done with
-// store, or asks figures, if that is not nil.
-func newProgress(w io.Writer, store storage, figures func() (done, expected int64)) *progress {
+// newProgress returns nil unless w is a terminal. It is told what is done, with store
+// if there is one, or asks figures, if that is not nil.
+func newProgress(w io.Writer, what string, store storage, figures func() (done, expected int64)) *progress {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil
@@ -48,7 +48,7 @@ func newProgress(w io.Writer, store storage, figures func() (done, expected int6
 		ended:   make(chan struct{}),
 		bar: progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(w),
-			progressbar.OptionSetDescription("adding"),
+			progressbar.OptionSetDescription(what),
 			progressbar.OptionShowBytes(true),
 			progressbar.OptionShowTotalBytes(true),
 			progressbar.OptionShowCount(),
@@ -72,6 +72,16 @@ func (p *progress) expect(size int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected += size
+}
+
+// add tells of bytes that are done and are of no shard.
+func (p *progress) add(n int64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += n
 }
 
 // begin tells that a shard is being read.

@@ -31,7 +31,7 @@ func (a *app) add(ctx context.Context, args []string, opts addOptions) error {
 func (a *app) addTo(ctx context.Context, store storage, args []string, opts addOptions) error {
 	r := &reporter{app: a, dryRun: opts.dryRun, out: bufio.NewWriter(a.stdout)}
 	if !opts.dryRun {
-		r.bar = newProgress(a.stderr, store, nil)
+		r.bar = newProgress(a.stderr, "adding", store, nil)
 	}
 	ad := &adder{
 		store:   store,

@@ -28,7 +28,7 @@ type item struct {
 	key    shard.Key
 	mount  mount.Mount
 	url    string // as a list gives it; the mount may be nil
-	listed bool   // it is of a list
+	unseen bool   // it has a URL, for which no survey asks ahead
 	err    error  // why there is nothing to add
 
 	known   *mount.Stat // as a listing of the place has it; nil: ask
@@ -231,7 +231,7 @@ func withoutSecrets(url string) string {
 
 // fromURL is the item at url, under key or, if that is empty, one made of url.
 func (s *sources) fromURL(name, url, key string) item {
-	it := item{name: name, key: shard.Key(key)}
+	it := item{name: name, key: shard.Key(key), unseen: true}
 	if it.mount, it.err = s.open(url); it.err != nil {
 		if errors.Is(it.err, mount.ErrScheme) {
 			it.err = fmt.Errorf("%w; there are %s, and %s before each", it.err, s.schemes(), zstdPrefix)
@@ -271,7 +271,6 @@ func (s *sources) fromEntry(list string, e wire.Entry, err error) item {
 		return item{name: name, key: shard.Key(e.Key), url: withoutSecrets(e.Mount), err: err}
 	}
 	it := s.fromURL(name, e.Mount, e.Key)
-	it.listed = true
 	if it.mount != nil {
 		it.url = e.Mount
 	}
