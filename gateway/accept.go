@@ -65,6 +65,7 @@ type wish struct {
 	format string
 	params []map[string]string // of the media types of that format, the best first
 	header bool                // the format comes from the Accept header alone
+	other  bool                // the Accept header says something else
 	web    bool                // a file or a folder would do
 	less   string              // a format that would do as well, but less than a file
 	none   bool                // the request says nothing about it
@@ -82,17 +83,22 @@ func wishOf(query url.Values, header http.Header) (wish, error) {
 	if named != "" && typeOf(named) == "" {
 		return wish{}, &statusError{http.StatusBadRequest, fmt.Sprintf("there is no format %q", named)}
 	}
-	if named == formatRaw || len(accept) == 0 {
-		return wish{format: named, none: named == ""}, nil // raw has no parameters
+	if len(accept) == 0 || named != "" && len(accept) == 1 && (accept[0] == "*/*" || accept[0] == typeOf(named)) {
+		return wish{format: named, none: named == ""}, nil
 	}
 	types, err := parseAccept(accept)
 	switch {
 	case err != nil && named == "":
 		return wish{}, err
-	case named != "":
-		return wish{format: named, params: paramsOf(types, named)}, nil
+	case named == "":
+		return pick(types)
 	}
-	return pick(types)
+	meant, _ := pick(types) // what cannot be is not what is given
+	w := wish{format: named, params: paramsOf(types, named), other: meant.format != "" && meant.format != named}
+	if named == formatCAR && len(w.params) > 0 && len(w.params[0]) > 0 {
+		w.other = w.other || query.Has("car-version") || query.Has("car-order") || query.Has("car-dups")
+	}
+	return w, nil
 }
 
 // pick takes the best of the media types. Of two that are as good the one that

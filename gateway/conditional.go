@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/textproto"
@@ -161,6 +162,17 @@ func rangeOf(r *http.Request, size int64, etag string, modified time.Time) (part
 }
 
 func isRange(err error) bool { return errors.Is(err, strconv.ErrRange) }
+
+// oneRange says whether a header has just one range, and that on no condition.
+func oneRange(header http.Header) bool {
+	first, last, ok := strings.Cut(strings.TrimPrefix(header.Get("Range"), "bytes="), "-")
+	if !ok || len(header["Range"]) > 1 || len(header["If-Range"]) > 0 || !strings.HasPrefix(header.Get("Range"), "bytes=") {
+		return false
+	}
+	from, err := strconv.ParseUint(cmp.Or(first, "0"), 10, 63)
+	to, bad := strconv.ParseUint(cmp.Or(last, "9223372036854775807"), 10, 63)
+	return err == nil && bad == nil && (first == "" || from <= to) && first+last != ""
+}
 
 // inRange says whether the range of an If-Range holds: a weak ETag does not, nor
 // does a time that is not the very one.

@@ -132,7 +132,7 @@ func (h *Handler) serve(w *responseWriter, r *http.Request, p *place, c *content
 			return err
 		}
 	}
-	if c.wish.header {
+	if c.wish.header || c.wish.other {
 		w.set("Content-Location", c.location())
 	}
 	if c.wish.format == formatRecord {
@@ -267,9 +267,11 @@ func (h *Handler) prepare(r *http.Request, p *place, c *content, src *source) *h
 	}
 	r.Header.Set("Accept", accept)
 	r.Header.Del("Cache-Control")
-	if strings.Contains(r.Header.Get("Range"), ",") {
-		// boxo sends the first of several alone, which leaves out what was asked for.
+	if !oneRange(r.Header) {
+		// boxo sends the first of several alone, refuses what it cannot read, and begins
+		// at the range also if it does not hold. All of it is always an answer.
 		r.Header.Del("Range")
+		r.Header.Del("If-Range")
 	}
 	// A validator proves that the client had the block once, not that it is
 	// here. Without it the request goes the way of every other one.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"mime"
@@ -37,13 +38,26 @@ func (h *Handler) serveFile(w *responseWriter, r *http.Request, src *source, p *
 		return false, err
 	case !e.unixfs && at.cid.Prefix().Codec == cid.DagProtobuf:
 		return false, &statusError{http.StatusNotAcceptable, "what lies there is no file and no folder, but a dag-pb node of another kind"}
-	case !e.unixfs || !e.kind.IsFile():
+	case !e.unixfs:
 		return false, nil
+	}
+	first, kind, modified := at.cid, "", e.mtime
+	if !e.kind.IsFile() {
+		index, err := indexOf(ctx, src, c, at)
+		if err != nil || index == nil {
+			return false, err
+		}
+		if e, err = fileAt(ctx, src, index.cid); err != nil || !e.unixfs || !e.kind.IsFile() {
+			return false, err
+		}
+		first, kind = index.cid, "text/html"
+	}
+	switch {
 	case e.size < 0:
 		return false, errParts
 	}
 	size, fresh := e.size, c.fresh
-	fresh.modified = e.mtime
+	fresh.modified = modified
 	etag := `"` + c.text(at.cid) + `"`
 	describe := func() {
 		w.set("X-Ipfs-Roots", at.header(c))
@@ -51,7 +65,7 @@ func (h *Handler) serveFile(w *responseWriter, r *http.Request, src *source, p *
 		fresh.set(w)
 	}
 	if unchanged(r, etag, fresh.modified) {
-		if err := src.need(ctx, at.cid); err != nil {
+		if err := src.need(ctx, first); err != nil {
 			return false, err
 		}
 		describe()
@@ -63,9 +77,33 @@ func (h *Handler) serveFile(w *responseWriter, r *http.Request, src *source, p *
 		unsatisfiable(w, size)
 		return true, nil
 	}
-	f := &fileAnswer{h: h, w: w, src: src, c: c, first: passed{at.cid, e.block}, node: e.node, size: size, part: part, whole: whole, describe: describe}
+	f := &fileAnswer{h: h, w: w, src: src, c: c, first: passed{first, e.block}, node: e.node, known: kind, size: size, part: part, whole: whole, describe: describe}
 	return true, f.send(ctx)
 }
+
+// indexOf is where the page of a folder lies, or nil if it has none or its slash is
+// still to be added.
+func indexOf(ctx context.Context, src *source, c *content, at *spot) (*spot, error) {
+	if !strings.HasSuffix(c.shown, "/") {
+		return nil, nil
+	}
+	index, err := src.resolve(ctx, at.cid, []string{indexName})
+	var absent *noLinkError
+	if errors.As(err, &absent) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	// It is shown as if it had been asked for.
+	for _, folder := range []string{c.path, "/" + spaceIPFS + "/" + at.cid.String() + "/"} {
+		if err := src.allowed(index.cid, folder+indexName); err != nil {
+			return nil, err
+		}
+	}
+	return index, nil
+}
+
+const indexName = "index.html"
 
 // maxFirst is how much of a file's first block is kept while it is decided what
 // is to be sent.
@@ -116,6 +154,7 @@ type fileAnswer struct {
 	size     int64
 	part     span
 	whole    bool
+	known    string // its type, if that does not depend on a name
 	describe func()
 }
 
@@ -130,7 +169,7 @@ func (f *fileAnswer) send(ctx context.Context) error {
 	} else {
 		name = f.c.last()
 	}
-	kind := mime.TypeByExtension(gopath.Ext(name))
+	kind := cmp.Or(f.known, mime.TypeByExtension(gopath.Ext(name)))
 	shares := &share{of: &f.h.walks}
 	defer shares.end()
 	if f.w.rq.head {

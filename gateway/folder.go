@@ -38,7 +38,7 @@ func (h *Handler) checkListing(ctx context.Context, rq *request, src *source, c 
 		return nil
 	}
 	var absent *noLinkError
-	if _, err := src.resolve(ctx, at.cid, []string{"index.html"}); !errors.As(err, &absent) {
+	if _, err := src.resolve(ctx, at.cid, []string{indexName}); !errors.As(err, &absent) {
 		return err
 	}
 	if rq.head || !strings.HasSuffix(c.shown, "/") && c.query.Get("go-get") != "1" { // boxo adds the slash

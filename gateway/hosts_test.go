@@ -134,7 +134,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s as %q, Accept %q: %d %q, want %d %q: %s", row.block, row.format, row.accept, a.status, a.header.Get("Content-Type"), row.status, row.kind, a.body)
 		}
 		location := a.header.Get("Content-Location")
-		byHeader := row.status == 200 && row.format == "" && strings.Contains(row.accept, "application/") && !strings.Contains(row.accept, "nothing")
+		byHeader := row.status == 200 && strings.Contains(row.accept, "application/") && !strings.Contains(row.accept, "nothing")
 		if byHeader != (location != "") {
 			t.Errorf("%s as %q, Accept %q: Content-Location %q", row.block, row.format, row.accept, location)
 		}
@@ -388,7 +388,7 @@ func TestIPNS(t *testing.T) {
 		{"/ipns/" + good.String() + "/b", 404, "", "public, max-age=15"},
 		{"/ipns/" + ended.String() + "/d/a", 404, "", "public, max-age=15"},
 		{"/ipns/" + forged.String() + "/d/a", 404, "", "public, max-age=15"},
-		{"/ipns/" + loop.String(), 404, "", "public, max-age=15"},
+		{"/ipns/" + loop.String(), 400, "", "no-store"},
 		{"/ipns/" + nobody.String(), 404, "", "public, max-age=15"},
 		{"/ipns/" + slow.String(), 504, "", "no-store"},
 		{"/ipns/example.org", 501, "", "no-store"},

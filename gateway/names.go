@@ -60,7 +60,7 @@ func (h *Handler) resolveName(ctx context.Context, c *content) error {
 		}
 		name = next.name
 	}
-	return &statusError{http.StatusNotFound, "the name leads to names without end"}
+	return &statusError{http.StatusBadRequest, "the name leads to names without end"}
 }
 
 // lookUp is where one name leads.
