@@ -83,8 +83,8 @@ func (a *app) tokenFile() (string, error) {
 	return filepath.Join(filepath.Dir(path), "tokens"), nil
 }
 
-// tokens are those that there are. A file that cannot be used is told of, and
-// nobody gets in by it.
+// tokens are those that there are, and will be. A file that cannot be used is told
+// of, and nobody gets in by it until it can.
 func (a *app) tokens() *admin.Tokens {
 	path, err := a.tokenFile()
 	if err != nil {
@@ -93,7 +93,6 @@ func (a *app) tokens() *admin.Tokens {
 	tokens, err := admin.LoadTokens(path)
 	if err != nil {
 		a.notef("no token is good: %v", err)
-		return nil
 	}
 	return tokens
 }

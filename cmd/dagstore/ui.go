@@ -53,7 +53,7 @@ func (a *app) tokenAddCommand() *cobra.Command {
 		Use:   "add NAME",
 		Short: "Make a token and print it, once",
 		Long: `Make a token and print it. It stands nowhere else: what is kept is a hash. A
-process that serves knows it after its next start.`,
+process that serves knows it at once.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			parsed, err := admin.ParseScopes(scopes)
@@ -121,7 +121,9 @@ func (a *app) tokenRmCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rm NAME",
 		Short: "Remove a token",
-		Args:  cobra.ExactArgs(1),
+		Long: `Remove a token. A process that serves lets nobody in by it from then on, nor the
+browsers that it has let in.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := a.tokenFile()
 			if err != nil {

@@ -67,7 +67,7 @@ func (s *Server) getRaw(c *call) error {
 		h.Set("Content-Type", c.route.answer.mime)
 		h.Set("Content-Length", strconv.Itoa(len(data)))
 		h.Set("Content-Disposition", `attachment; filename="`+id.String()+`.bin"`)
-		out := newStream(c, c.route.answer.mime).writer()
+		out := newStream(c, c.route.answer.mime)
 		_, err := out.Write(data)
 		return err
 	})

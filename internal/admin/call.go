@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -95,16 +94,10 @@ func (c *call) read(v any) error {
 	if err != nil || kind != mimeJSON {
 		return fmt.Errorf("%w: %s", wire.ErrMediaType, mimeJSON)
 	}
-	// Such a body is short: nobody keeps a request open by not sending it.
-	control := http.NewResponseController(c.w)
-	if err := control.SetReadDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // what follows takes its time
 	decoder := json.NewDecoder(c.r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(v); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, wire.ErrSlow) {
 			return err
 		}
 		return badRequest("the body: %w", err)

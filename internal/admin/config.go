@@ -56,13 +56,11 @@ type Server struct {
 	requests atomic.Int64
 	history  history
 	work     sync.WaitGroup // of what goes on beside the requests
-	room     chan struct{}  // one for each request under way
-	ending   chan struct{}  // closed by Stop
+	room     rooms
+	patience time.Duration
+	ending   chan struct{} // closed by Stop
 	stopping sync.Once
 }
-
-// mostRequests is how many requests are answered at once.
-const mostRequests = 256
 
 // New makes the API of store, which must outlive it. Close must be called.
 func New(store *dagstore.Store, cfg *Config) (*Server, error) {
@@ -71,11 +69,12 @@ func New(store *dagstore.Store, cfg *Config) (*Server, error) {
 	}
 	s := &Server{
 		store: store, cfg: *cfg, log: cfg.Logger, mux: http.NewServeMux(), routes: make(map[string]*route),
-		started: time.Now(), room: make(chan struct{}, mostRequests), ending: make(chan struct{}),
+		started: time.Now(), patience: patience, ending: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Tokens.tell(s.log)
 	s.sessions = newSessions(time.Now)
 	s.jobs = newJobs(cfg.Hub, cfg.Scratch)
 	for i := range table {

@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -16,8 +15,6 @@ const (
 	// heartbeat is how often a line is sent when nothing happens, so that who
 	// listens notices that nobody is there any more.
 	heartbeat = 15 * time.Second
-	// patience is how long a client may take for what it is sent at once.
-	patience = 30 * time.Second
 	// batch is how many events are sent at once.
 	batch = 256
 )
@@ -59,6 +56,9 @@ func (s *Server) getEvents(c *call) error {
 				out.Write(sse(e))
 			}
 		}
+		if err := s.goesOn(c); err != nil {
+			return err
+		}
 		if err := stream.send(out.Bytes()); err != nil {
 			return err
 		}
@@ -88,18 +88,14 @@ func sse(e wire.Event) []byte {
 	return fmt.Appendf(nil, "id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Kind, data)
 }
 
-// A stream sends an answer piece by piece. A client that does not take a piece
-// in time is given up.
-type stream struct {
-	c       *call
-	control *http.ResponseController
-}
+// A stream sends an answer piece by piece.
+type stream struct{ c *call }
 
 func newStream(c *call, mime string) *stream {
 	c.began = true
 	c.w.Header().Set("Content-Type", mime)
 	c.w.WriteHeader(c.route.success())
-	return &stream{c, http.NewResponseController(c.w)}
+	return &stream{c}
 }
 
 // send sends a piece, and does nothing if it is empty.
@@ -107,19 +103,14 @@ func (s *stream) send(piece []byte) error {
 	if len(piece) == 0 {
 		return nil
 	}
-	s.deadline()
 	if _, err := s.c.w.Write(piece); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	return s.flush()
 }
 
-// deadline gives the client time for the next piece.
-func (s *stream) deadline() {
-	if err := s.control.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		s.c.note = err.Error()
-	}
-}
+// flush sends what has been written.
+func (s *stream) flush() error { return http.NewResponseController(s.c.w).Flush() }
 
 // A lines sends NDJSON.
 type lines struct {
@@ -148,13 +139,5 @@ func (l *lines) flush() error {
 	return err
 }
 
-// writer sends what is written, with time for each piece.
-func (s *stream) writer() *pieces { return &pieces{s} }
-
-type pieces struct{ *stream }
-
 // Write implements [io.Writer].
-func (p *pieces) Write(b []byte) (int, error) {
-	p.deadline()
-	return p.c.w.Write(b)
-}
+func (s *stream) Write(b []byte) (int, error) { return s.c.w.Write(b) }

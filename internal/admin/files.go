@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
 	"github.com/dagstore/dagstore"
@@ -35,7 +35,7 @@ func (s *Server) getIndexFile(c *call) error {
 		return err
 	}
 	defer acc.Close() //nolint:errcheck // it always succeeds
-	return index.Write(c.r.Context(), newStream(c, mimeBytes).writer(), acc.Index().All(), nil)
+	return index.Write(c.r.Context(), newStream(c, mimeBytes), acc.Index().All(), nil)
 }
 
 // getCAR sends the CAR of a shard, or ranges of it.
@@ -45,10 +45,20 @@ func (s *Server) getCAR(c *call) error {
 		return err
 	}
 	defer acc.Close() //nolint:errcheck // it always succeeds
-	c.began = true
-	c.w.Header().Set("Content-Type", c.route.answer.mime)
-	http.ServeContent(c.w, c.r, "", time.Time{}, acc.CAR(c.r.Context()))
-	return nil
+	out, in := &late{ResponseWriter: c.w}, &source{ReadSeeker: acc.CAR(c.r.Context())}
+	h := c.w.Header()
+	h.Set("Content-Type", c.route.answer.mime)
+	http.ServeContent(out, c.r, "", time.Time{}, in)
+	if out.status == 0 || in.failed == nil {
+		c.began = true
+		out.send()
+		return in.failed
+	}
+	// Nothing has been sent: what went wrong can still be told.
+	for _, name := range []string{"Content-Length", "Content-Range", "Accept-Ranges"} {
+		h.Del(name)
+	}
+	return in.failed
 }
 
 func (s *Server) getManifests(c *call) error {
@@ -81,14 +91,14 @@ func (s *Server) getMembers(c *call) error {
 			return err
 		}
 		if out == nil {
-			out = bufio.NewWriterSize(newStream(c, mimeText).writer(), 32<<10)
+			out = bufio.NewWriterSize(newStream(c, mimeText), 32<<10)
 		}
 		if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
 			return err
 		}
 	}
 	if out == nil {
-		out = bufio.NewWriter(newStream(c, mimeText).writer())
+		out = bufio.NewWriter(newStream(c, mimeText))
 	}
 	return out.Flush()
 }
@@ -110,49 +120,25 @@ func (s *Server) putManifest(c *call) error {
 		return fmt.Errorf("%w: %s", wire.ErrMediaType, mimeText)
 	}
 	m := dagstore.Manifest{Name: c.segment("name"), Rule: c.r.URL.Query().Get("rule"), Version: uint64(version)}
-	put, err := s.store.PutManifest(c.r.Context(), key, m, memberLines(bufio.NewScanner(c.r.Body)), &dagstore.ManifestOptions{Loose: loose})
+	put, err := s.store.PutManifest(c.r.Context(), key, m, membersOf(c.r.Body), &dagstore.ManifestOptions{Loose: loose})
 	if err != nil {
 		return err
 	}
 	return c.answer(wire.ManifestOf(string(key), put))
 }
 
-// memberLines reads multihashes and CIDs, one a line.
-func memberLines(in *bufio.Scanner) iter.Seq2[multihash.Multihash, error] {
+// membersOf reads the members of a manifest. A line that is none is a wrong request.
+func membersOf(body io.Reader) iter.Seq2[multihash.Multihash, error] {
 	return func(yield func(multihash.Multihash, error) bool) {
-		n := 0
-		for in.Scan() {
-			n++
-			text := strings.TrimSpace(in.Text())
-			if text == "" {
-				continue
+		for mh, err := range wire.ReadMembers(body) {
+			if bad, ok := errors.AsType[*wire.LineError](err); ok {
+				err = badRequest("%w", bad)
 			}
-			mh, err := parseMember(text)
-			if err != nil {
-				err = badRequest("line %d: %w", n, err)
-			}
-			if !yield(mh, err) || err != nil {
+			if !yield(mh, err) {
 				return
 			}
 		}
-		if err := in.Err(); err != nil {
-			yield(nil, fmt.Errorf("after line %d: %w", n, err))
-		}
 	}
-}
-
-// parseMember reads a CID or a multihash.
-func parseMember(text string) (multihash.Multihash, error) {
-	if c, err := cid.Decode(text); err == nil {
-		return c.Hash(), nil
-	}
-	if mh, err := multihash.FromB58String(text); err == nil {
-		return mh, nil
-	}
-	if mh, err := multihash.FromHexString(text); err == nil {
-		return mh, nil
-	}
-	return nil, fmt.Errorf("%q is neither a CID nor a multihash", text)
 }
 
 func (s *Server) deleteManifest(c *call) error {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,8 +33,20 @@ func Scopes() []Scope { return []Scope{Read, Write, Private} }
 type caller struct {
 	who    string
 	scopes []Scope
-	cookie string // of a session, hashed
+	local  bool               // over the socket
+	token  *[sha256.Size]byte // hash of the token that was shown, by the maker of the link if it is a session
+	by     string             // of a link and its session: who made it
+	cookie string             // of a session, hashed
 	until  time.Time
+}
+
+// bound is what bounds that hold for one caller count c as: all sessions that one
+// token has let in are one.
+func (c *caller) bound() string {
+	if c.by != "" {
+		return "sessions of " + c.by
+	}
+	return c.who
 }
 
 // may reports whether c has a scope. Who may write may read.
@@ -52,7 +65,7 @@ var localHosts = []string{"localhost", "127.0.0.1", "::1"}
 func (s *Server) Local() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.enter(w, r, func(*http.Request) (caller, error) {
-			return caller{who: "socket", scopes: Scopes()}, nil
+			return caller{who: "socket", scopes: Scopes(), local: true}, nil
 		})
 	})
 }
@@ -74,8 +87,10 @@ func (s *Server) Guarded() http.Handler {
 }
 
 // enter answers one request of somebody whom identify knows, or refuses it.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request, identify func(*http.Request) (caller, error)) {
+func (s *Server) enter(in http.ResponseWriter, r *http.Request, identify func(*http.Request) (caller, error)) {
 	s.requests.Add(1)
+	w := s.pace(in, r)
+	defer w.end()
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -143,14 +158,39 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 		if !ok {
 			return caller{}, fmt.Errorf("%w: this one is not known", wire.ErrUnauthorized)
 		}
-		return caller{who: "token " + t.Name, scopes: t.Scopes}, nil
+		return caller{who: "token " + t.Name, scopes: t.Scopes, token: &t.hash}, nil
 	}
 	if cookie, err := r.Cookie(cookieName); err == nil {
-		if c, ok := s.sessions.find(cookie.Value); ok {
+		if c, ok := s.sessions.find(cookie.Value); ok && s.stands(&c) {
 			return c, nil
 		}
 	}
 	return caller{who: "nobody"}, nil
+}
+
+// stands reports whether c is still let in, who was, and brings its scopes up to
+// date: with a token go the sessions that it has let in.
+func (s *Server) stands(c *caller) bool {
+	if c.cookie != "" && !s.sessions.known(c.cookie) {
+		return false
+	}
+	if c.token == nil {
+		return true
+	}
+	t, ok := s.cfg.Tokens.findHash(*c.token)
+	if ok {
+		c.scopes = t.Scopes
+	}
+	return ok
+}
+
+// goesOn reports whether an answer that lasts may go on: whoever gets it may still
+// ask for it.
+func (s *Server) goesOn(c *call) error {
+	if s.stands(&c.caller) && c.may(c.route.scope) {
+		return nil
+	}
+	return fmt.Errorf("%w: no longer", wire.ErrUnauthorized)
 }
 
 // A call is one request for one route.
@@ -179,25 +219,27 @@ func (s *Server) reached(w http.ResponseWriter, r *http.Request) {
 	}
 	// Who needs no token takes no room from those who have one.
 	if c.route.scope != Anyone {
-		select {
-		case s.room <- struct{}{}:
-			defer func() { <-s.room }()
-		default:
-			s.refuse(w, r, fmt.Errorf("%w: %d requests are being answered", wire.ErrTooMany, mostRequests))
+		leave, err := s.room.enter(&c.caller)
+		if err != nil {
+			s.refuse(w, r, err)
 			return
 		}
+		defer leave()
 	}
 	limit := c.route.limit
 	if limit == 0 {
 		limit = mostBody
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	r.Body = limited(w, r.Body, limit)
 	start := time.Now()
 	err := s.perform(c)
 	s.audit(c, err, time.Since(start))
 	switch {
 	case err == nil:
 	case c.began:
+		if r.Context().Err() == nil {
+			s.log.Warn("an answer of the admin API was broken off", "route", c.route.pattern(), "who", c.who, "error", err)
+		}
 		// What has been sent is not all of it: the connection is broken off, so
 		// that nobody takes it for that.
 		panic(http.ErrAbortHandler)

@@ -207,7 +207,7 @@ func (s *Server) postImport(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.pass(c, o); err != nil && o.state() == wire.JobRunning {
+	if err := s.pass(c, o); err != nil && (o.state() == wire.JobRunning || errors.Is(err, wire.ErrSlow)) {
 		return err
 	}
 	return c.answer(o.snapshot())
@@ -241,7 +241,7 @@ func (s *Server) getResults(c *call) error {
 	}
 	out := newStream(c, mimeLines)
 	if follow { // so that the client knows that it is heard
-		if err := out.control.Flush(); err != nil {
+		if err := out.flush(); err != nil {
 			return err
 		}
 	}
@@ -254,6 +254,9 @@ func (s *Server) send(c *call, o *job, out *stream, after int64, follow bool) er
 	buf := make([]byte, 64<<10)
 	for {
 		n, ended, more, err := o.read(at, buf)
+		if err == nil && follow {
+			err = s.goesOn(c)
+		}
 		if err != nil {
 			return err
 		}

@@ -135,9 +135,11 @@ func (s *Server) getShards(c *call) error {
 	return c.answer(page)
 }
 
-// getExport sends all shards as a list.
+// getExport sends all shards as a list. Who asks for the rest of one that broke off
+// is told all the same how many shards are missing from the whole.
 func (s *Server) getExport(c *call) error {
 	out := newLines(c)
+	after := shard.Key(c.r.URL.Query().Get("after"))
 	var untold int64
 	for info, err := range s.store.Shards(c.r.Context(), &dagstore.Filter{Prefix: c.r.URL.Query().Get("prefix")}) {
 		if _, ok := errors.AsType[*shard.Error](err); ok {
@@ -152,6 +154,9 @@ func (s *Server) getExport(c *call) error {
 		entry, err := wire.EntryOf(info)
 		if err != nil {
 			untold++
+			continue
+		}
+		if info.Key <= after {
 			continue
 		}
 		if err := out.put(entry); err != nil {

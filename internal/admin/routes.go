@@ -104,7 +104,9 @@ var table = []route{
 		{"match", "string", "only those whose key matches this glob; without a slash it is held against the last part"},
 		{"label", "string", "only those with this label: NAME=VALUE, or NAME for any value"},
 	}, answer: jsonOf[wire.Page](), handle: (*Server).getShards},
-	{method: "GET", path: "export", scope: Read, summary: "All shards as a list, which can be added elsewhere", query: []param{{"prefix", "string", "only keys that begin with it"}}, answer: linesOf[wire.Entry](), handle: (*Server).getExport},
+	{method: "GET", path: "export", scope: Read, summary: "All shards as a list, which can be added elsewhere", query: []param{
+		{"prefix", "string", "only keys that begin with it"}, {"after", "string", "only keys greater than it: the last of an answer that broke off"},
+	}, answer: linesOf[wire.Entry](), handle: (*Server).getExport},
 	{method: "GET", path: "shards/{key}", scope: Read, summary: "All that is known of a shard", query: []param{atKey}, answer: jsonOf[wire.Detail](), handle: (*Server).getShard},
 	{method: "PUT", path: "shards/{key}", scope: Write, summary: "Register a shard; the same source again changes nothing, and is 200", query: []param{atKey, wait}, body: jsonOf[wire.Registration](), answer: jsonOf[wire.Detail](), status: http.StatusCreated, handle: (*Server).putShard},
 	{method: "DELETE", path: "shards/{key}", scope: Write, summary: "Remove a shard, never its source", query: []param{atKey, {"held", "string", "what is done about those who hold it: refuse (the default), wait or force"}}, handle: (*Server).deleteShard},

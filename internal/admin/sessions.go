@@ -16,7 +16,8 @@ const (
 	cookieName   = "dagstore"
 	sessionLife  = 12 * time.Hour
 	linkLife     = 5 * time.Minute
-	mostSessions = 64 // and as many links; the oldest go
+	mostSessions = 64   // that one token has let in, or the socket, and as many links; the oldest go
+	allSessions  = 4096 // of all of them together
 )
 
 // sessions are those of browsers. They live in memory, as hashes: a restart
@@ -44,12 +45,14 @@ func hashOf(secret string) string {
 func newSecret() string { return rand.Text() }
 
 // link makes a code that stands for c, once.
-func (s *sessions) link(c caller) (code string, expires time.Time) {
+func (s *sessions) link(c caller) (code string, expires time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	code, c.until = newSecret(), s.now().Add(linkLife)
-	s.put(s.links, hashOf(code), c)
-	return code, c.until
+	code, c.by, c.until = newSecret(), c.who, s.now().Add(linkLife)
+	if !s.put(s.links, hashOf(code), c) {
+		return "", c.until, fmt.Errorf("%w: there are %d links", wire.ErrTooMany, len(s.links))
+	}
+	return code, c.until, nil
 }
 
 // exchange makes a session of a code.
@@ -63,9 +66,8 @@ func (s *sessions) exchange(code string) (cookie string, c caller, ok bool) {
 		return "", caller{}, false
 	}
 	cookie = newSecret()
-	c.who, c.until, c.cookie = "session", s.now().Add(sessionLife), hashOf(cookie)
-	s.put(s.open, c.cookie, c)
-	return cookie, c, true
+	c.who, c.until, c.cookie, c.local = "session", s.now().Add(sessionLife), hashOf(cookie), false
+	return cookie, c, s.put(s.open, c.cookie, c)
 }
 
 // find is whom a cookie stands for.
@@ -76,6 +78,14 @@ func (s *sessions) find(cookie string) (caller, bool) {
 	return c, ok && s.now().Before(c.until)
 }
 
+// known reports whether there is a session, by the hash of its cookie.
+func (s *sessions) known(hash string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.open[hash]
+	return ok && s.now().Before(c.until)
+}
+
 // end ends the session of c.
 func (s *sessions) end(c caller) {
 	s.mu.Lock()
@@ -83,21 +93,29 @@ func (s *sessions) end(c caller) {
 	delete(s.open, c.cookie)
 }
 
-// put adds one, in the place of what has ended or, if there are too many, of
-// the one that ends first.
-func (s *sessions) put(in map[string]caller, hash string, c caller) {
-	first := ""
+// put adds one, in the place of what has ended or, if its maker has too many, of
+// the one of these that ends first. Nobody pushes out those of others: if there is
+// no room at all it is refused.
+func (s *sessions) put(in map[string]caller, hash string, c caller) bool {
+	first, n := "", 0
 	for h, other := range in {
-		if !s.now().Before(other.until) {
+		switch {
+		case !s.now().Before(other.until):
 			delete(in, h)
-		} else if first == "" || other.until.Before(in[first].until) {
-			first = h
+		case other.by == c.by:
+			if n++; first == "" || other.until.Before(in[first].until) {
+				first = h
+			}
 		}
 	}
-	if len(in) >= mostSessions {
+	if n >= mostSessions {
 		delete(in, first)
 	}
+	if len(in) >= allSessions {
+		return false
+	}
 	in[hash] = c
+	return true
 }
 
 func (s *Server) getSession(c *call) error {
@@ -153,7 +171,10 @@ func (s *Server) postLink(c *call) error {
 	if c.cookie != "" {
 		return fmt.Errorf("%w: a session makes no links, a token does", wire.ErrForbidden)
 	}
-	code, expires := s.sessions.link(c.caller)
+	code, expires, err := s.sessions.link(c.caller)
+	if err != nil {
+		return err
+	}
 	// Behind "#" it goes to no server, and into no log.
 	return c.answer(wire.OneTimeLink{URL: s.cfg.Admin() + "/#code=" + code, Expires: expires})
 }

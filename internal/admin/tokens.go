@@ -3,7 +3,6 @@ package admin
 import (
 	"bufio"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
+
+	"github.com/dagstore/dagstore/internal/vfs"
 )
 
 // A Token is what a program shows to be let in. Of the secret there is only a
@@ -24,11 +26,6 @@ type Token struct {
 	hash   [sha256.Size]byte
 }
 
-// Tokens are those of a file, which holds one a line: its name, its scopes with
-// commas between them, and the SHA-256 of the secret in hexadecimal. A line that
-// begins with "#" is a comment. The zero value, and nil, know none.
-type Tokens struct{ list []Token }
-
 // tokenPrefix begins every secret, so that one that was lost somewhere can be
 // recognized.
 const tokenPrefix = "dags_"
@@ -36,52 +33,29 @@ const tokenPrefix = "dags_"
 // mostTokens is how many lines a file may have.
 const mostTokens = 1000
 
-// find is the token of a secret. How long it takes does not depend on how much
-// of the secret is right, or on which token it is of.
-func (t *Tokens) find(secret string) (Token, bool) {
-	var found Token
-	ok := false
-	if t == nil {
-		return found, false
-	}
-	sum := sha256.Sum256([]byte(secret))
-	for i := range t.list {
-		if subtle.ConstantTimeCompare(sum[:], t.list[i].hash[:]) == 1 {
-			found, ok = t.list[i], true
-		}
-	}
-	return found, ok
-}
-
-// All are the tokens, without their secrets.
-func (t *Tokens) All() []Token { return slices.Clone(t.list) }
-
-// LoadTokens reads the file at path. That there is none means that there are no
-// tokens. One that others may write, or read, is refused.
-func LoadTokens(path string) (*Tokens, error) {
+// readFile reads the tokens of a file. That there is none means that there are no
+// tokens. One that is not ours, or that others may read or write, is refused.
+func readFile(path string) (list []Token, info fs.FileInfo, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return new(Tokens), nil
+		return nil, nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
 	}
 	if err := onlyOurs(path, info); err != nil {
-		return nil, err
+		return nil, info, err
 	}
-	t, err := readTokens(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if list, err = readTokens(f); err != nil {
+		return nil, info, fmt.Errorf("%s: %w", path, err)
 	}
-	return t, nil
+	return list, info, nil
 }
 
-func readTokens(r io.Reader) (*Tokens, error) {
-	t := new(Tokens)
+func readTokens(r io.Reader) (list []Token, err error) {
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		text := strings.TrimSpace(lines.Text())
@@ -92,12 +66,12 @@ func readTokens(r io.Reader) (*Tokens, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		if len(t.list) == mostTokens {
+		if len(list) == mostTokens {
 			return nil, fmt.Errorf("line %d: there are more than %d tokens", n, mostTokens)
 		}
-		t.list = append(t.list, token)
+		list = append(list, token)
 	}
-	return t, lines.Err()
+	return list, lines.Err()
 }
 
 // parseToken reads one line. Its errors never repeat it.
@@ -140,38 +114,69 @@ func AddToken(path, name string, scopes []Scope) (secret string, err error) {
 	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '#' }) {
 		return "", fmt.Errorf("a token cannot be called %q: it takes a word", name)
 	}
-	t, err := LoadTokens(path)
+	err = changeFile(path, func(list []Token) ([]Token, error) {
+		if slices.ContainsFunc(list, func(other Token) bool { return other.Name == name }) {
+			return nil, fmt.Errorf("there is a token called %q already", name)
+		}
+		secret = tokenPrefix + newSecret()
+		return append(list, Token{Name: name, Scopes: scopes, hash: sha256.Sum256([]byte(secret))}), nil
+	})
 	if err != nil {
 		return "", err
 	}
-	if slices.ContainsFunc(t.list, func(other Token) bool { return other.Name == name }) {
-		return "", fmt.Errorf("there is a token called %q already", name)
-	}
-	secret = tokenPrefix + newSecret()
-	t.list = append(t.list, Token{Name: name, Scopes: scopes, hash: sha256.Sum256([]byte(secret))})
-	return secret, t.save(path)
+	return secret, nil
 }
 
 // RemoveToken removes a token from the file at path.
 func RemoveToken(path, name string) error {
-	t, err := LoadTokens(path)
+	return changeFile(path, func(list []Token) ([]Token, error) {
+		left := slices.DeleteFunc(slices.Clone(list), func(token Token) bool { return token.Name == name })
+		if len(left) == len(list) {
+			return nil, fmt.Errorf("there is no token called %q", name)
+		}
+		return left, nil
+	})
+}
+
+// lockLimit is how long somebody else may be changing the file, which takes no
+// time.
+const lockLimit = 30 * time.Second
+
+// changeFile changes the file at path, one at a time: what is read there is what
+// is changed.
+func changeFile(path string, change func([]Token) ([]Token, error)) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return err
 	}
-	n := len(t.list)
-	t.list = slices.DeleteFunc(t.list, func(token Token) bool { return token.Name == name })
-	if len(t.list) == n {
-		return fmt.Errorf("there is no token called %q", name)
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	list, _, err := readFile(path)
+	if err != nil {
+		return err
 	}
-	return t.save(path)
+	if list, err = change(list); err != nil {
+		return err
+	}
+	return save(path, list)
+}
+
+// lockFile waits until nobody else has locked the file at path, which is made and
+// stays.
+func lockFile(path string) (io.Closer, error) {
+	for end := time.Now().Add(lockLimit); ; time.Sleep(10 * time.Millisecond) {
+		lock, err := vfs.LockFile(vfs.Default, path)
+		if err == nil || !errors.Is(err, vfs.ErrLocked) || time.Now().After(end) {
+			return lock, err
+		}
+	}
 }
 
 // save writes the file anew, beside the old one, and puts it in its place.
-func (t *Tokens) save(path string) (err error) {
+func save(path string, list []Token) (err error) {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(dir, ".tokens-*") // of mode 0600
 	if err != nil {
 		return err
@@ -183,7 +188,7 @@ func (t *Tokens) save(path string) (err error) {
 	}()
 	w := bufio.NewWriter(f)
 	fmt.Fprintln(w, "# Tokens of dagstore's admin API: name, scopes, SHA-256 of the secret.")
-	for _, token := range t.list {
+	for _, token := range list {
 		fmt.Fprintf(w, "%s %s %x\n", token.Name, strings.Join(scopeNames(token.Scopes), ","), token.hash)
 	}
 	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {

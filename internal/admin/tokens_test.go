@@ -79,7 +79,7 @@ func TestBadTokens(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	now := time.Unix(1, 0)
 	s := newSessions(func() time.Time { return now })
-	code, expires := s.link(caller{scopes: []Scope{Read}})
+	code, expires, _ := s.link(caller{scopes: []Scope{Read}})
 	if !expires.Equal(now.Add(linkLife)) {
 		t.Errorf("a link is good until %v", expires)
 	}
@@ -87,7 +87,7 @@ func TestSessionsEnd(t *testing.T) {
 	if _, _, ok := s.exchange(code); ok {
 		t.Error("a link was good for too long")
 	}
-	code, _ = s.link(caller{scopes: []Scope{Read}})
+	code, _, _ = s.link(caller{scopes: []Scope{Read}})
 	cookie, c, ok := s.exchange(code)
 	if !ok || c.may(Write) || !c.may(Read) {
 		t.Errorf("%+v, %v", c, ok)
@@ -103,7 +103,7 @@ func TestSessionsEnd(t *testing.T) {
 	var first string
 	for i := range mostSessions + 1 {
 		now = now.Add(time.Millisecond)
-		code, _ := s.link(caller{})
+		code, _, _ := s.link(caller{})
 		if cookie, _, _ = s.exchange(code); i == 0 {
 			first = cookie
 		}
@@ -112,7 +112,7 @@ func TestSessionsEnd(t *testing.T) {
 		t.Errorf("%d sessions", len(s.open))
 	}
 	for range 2 * mostSessions {
-		s.link(caller{})
+		_, _, _ = s.link(caller{})
 	}
 	if len(s.links) > mostSessions {
 		t.Errorf("%d links", len(s.links))

@@ -33,7 +33,12 @@ func LockFolder(fsys FS, dir string) (io.Closer, error) {
 		}
 		dir = resolved
 	}
-	name := fsys.PathJoin(dir, LockName)
+	return LockFile(fsys, fsys.PathJoin(dir, LockName))
+}
+
+// LockFile locks the file at name, which is made if it is not there, as
+// [LockFolder] locks the LOCK file of a folder.
+func LockFile(fsys FS, name string) (io.Closer, error) {
 	lock, err := fsys.Lock(name)
 	if err != nil {
 		if isHeld(err) {

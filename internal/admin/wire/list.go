@@ -56,11 +56,10 @@ func ReadList(r io.Reader) iter.Seq2[Entry, error] {
 		line := 0
 		for scanner.Scan() {
 			line++
-			text := scanner.Bytes()
+			text := bytes.TrimSpace(scanner.Bytes())
 			if line == 1 {
-				text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors begin a file with this mark
+				text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))) // some editors begin a file with this mark
 			}
-			text = bytes.TrimSpace(text)
 			if len(text) == 0 {
 				continue
 			}

@@ -116,6 +116,7 @@ var problems = []ProblemKind{
 	{"method", "the method is not allowed here", http.StatusMethodNotAllowed, ErrMethod},
 	{"media-type", "the body is of another media type than is read here", http.StatusUnsupportedMediaType, ErrMediaType},
 	{"too-large", "the body is too large", http.StatusRequestEntityTooLarge, ErrTooLarge},
+	{"slow-client", "the body comes too slowly", http.StatusRequestTimeout, ErrSlow},
 	{"too-many", "there are too many of them now", http.StatusTooManyRequests, ErrTooMany},
 	{"no-job", "there is no such job", http.StatusNotFound, ErrNoJob},
 	{"job-state", "the job is not in a state for this", http.StatusConflict, ErrJobState},
@@ -133,6 +134,7 @@ var (
 	ErrMethod       = errors.New("the method is not allowed here")
 	ErrMediaType    = errors.New("another media type than is read here")
 	ErrTooLarge     = errors.New("the body is too large")
+	ErrSlow         = errors.New("the body comes too slowly")
 	ErrTooMany      = errors.New("too many at once")
 	ErrNoJob        = errors.New("no such job")
 	ErrJobState     = errors.New("the job is not in a state for this")
