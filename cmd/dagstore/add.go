@@ -34,6 +34,8 @@ type addOptions struct {
 	indices   string // folder with those of the CARs that a list names
 	piece     string // piece CID of a single CAR
 	policy    dagstore.IndexPolicy
+
+	logged bool // the log of the process tells of work that failed
 }
 
 // addDefaults is "add" without a flag.

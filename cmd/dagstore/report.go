@@ -29,7 +29,7 @@ func (a *app) add(ctx context.Context, args []string, opts addOptions) error {
 
 // addTo adds what args and opts name to store. A nil store is for dry runs.
 func (a *app) addTo(ctx context.Context, store storage, args []string, opts addOptions) error {
-	r := &reporter{app: a, dryRun: opts.dryRun, out: bufio.NewWriter(a.stdout)}
+	r := &reporter{app: a, dryRun: opts.dryRun, logged: opts.logged, out: bufio.NewWriter(a.stdout)}
 	if !opts.dryRun {
 		r.bar = newProgress(a.stderr, "adding", store, nil)
 	}
@@ -73,6 +73,7 @@ func (r *reporter) end(t tally, err error) error {
 type reporter struct {
 	app    *app
 	dryRun bool
+	logged bool // see [addOptions]
 	bar    *progress
 	out    *bufio.Writer
 	outErr error // the first failure to write results
@@ -100,7 +101,7 @@ func (r *reporter) report(o outcome) {
 	if o.read < 0 {
 		r.unknown++
 	}
-	if o.err != nil && !r.app.jsonOut {
+	if o.err != nil && !r.app.jsonOut && (!r.logged || !isWork(o.err)) {
 		r.app.notef("%s: %v", showText(o.item.name), plainly(o.err))
 	}
 	for _, note := range o.notes {
@@ -212,4 +213,11 @@ func (r *reporter) updates(what string) string {
 		return ""
 	}
 	return fmt.Sprintf("%d %s, ", r.updated, what)
+}
+
+// isWork says whether err is of fetching or indexing a CAR, of which a store logs
+// that it failed.
+func isWork(err error) bool {
+	var at *shard.Error
+	return errors.As(err, &at) && (at.Op == shard.OpFetch || at.Op == shard.OpIndex)
 }

@@ -98,7 +98,9 @@ func (a *app) serve(ctx context.Context, h *holder, s *serving, args []string, p
 
 // addBeside adds what args name. What fails is reported and ends nothing.
 func (a *app) addBeside(ctx context.Context, store *dagstore.Store, args []string) {
-	err := a.addTo(ctx, ownStore{store}, args, addDefaults())
+	opts := addDefaults()
+	opts.logged = true
+	err := a.addTo(ctx, ownStore{store}, args, opts)
 	if err != nil && ctx.Err() == nil {
 		a.notef("adding: %v", err)
 	}
