@@ -167,7 +167,7 @@ func (h *hostile) addLied(t *testing.T, l lyingIndex, policy string, data []byte
 // adopted.
 func (h *hostile) confirm(key shard.Key) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(h.t.Context(), mostWait)
 	defer cancel()
 	store, err := dagstore.Open(ctx, h.repo, nil)
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"github.com/dagstore/dagstore/internal/admin/wire"
 )
 
-// eventually calls f until it is true, for a minute at most.
+// eventually calls f until it is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(mostWait); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if f() {
 			return
 		}
 	}
-	t.Fatalf("waited for a minute: %s", what)
+	t.Fatalf("waited for %v: %s", mostWait, what)
 }
 
 // serverOf starts a process that serves a store, and returns the store.
@@ -36,7 +36,7 @@ func serverOf(t *testing.T, args ...string) (*session, string) {
 		s.stop()
 		select {
 		case <-s.gone:
-		case <-time.After(time.Minute):
+		case <-time.After(mostWait):
 			t.Error("it does not end")
 		}
 	})
@@ -64,7 +64,7 @@ func TestAddGoesOn(t *testing.T) {
 	add := start(t, nil, "--repo", repo, "add", server.URL+"/slow.car")
 	select {
 	case <-asked:
-	case <-time.After(time.Minute):
+	case <-time.After(mostWait):
 		t.Fatalf("the source is not asked: %s", add.stderr.String())
 	}
 	add.stop()

@@ -17,6 +17,9 @@ import (
 	"github.com/dagstore/dagstore/internal/car/cartest"
 )
 
+// mostWait bounds what a test waits for: on a busy machine a program takes its time.
+const mostWait = 5 * time.Minute
+
 // A session is one run of the program, inside of this process.
 type session struct {
 	stdout, stderr watched
@@ -38,7 +41,7 @@ func start(t *testing.T, stdin io.Reader, args ...string) *session {
 		stop()
 		select {
 		case <-s.gone:
-		case <-time.After(time.Minute):
+		case <-time.After(mostWait):
 			t.Errorf("the program does not end with its context; it said:\n%s", s.stderr.String())
 		}
 	})
@@ -51,7 +54,7 @@ func (s *session) ends(t *testing.T) int {
 	select {
 	case code := <-s.exit:
 		return code
-	case <-time.After(time.Minute):
+	case <-time.After(mostWait):
 		t.Fatalf("the program does not end; it said:\n%s", s.stderr.String())
 		return 0
 	}
@@ -84,7 +87,7 @@ func (w *watched) String() string {
 func (w *watched) match(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	deadline := time.After(time.Minute)
+	deadline := time.After(mostWait)
 	for {
 		w.mu.Lock()
 		found := re.FindStringSubmatch(w.written.String())

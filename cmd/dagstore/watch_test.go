@@ -39,7 +39,7 @@ func watching(t *testing.T, config string, args ...string) (*session, string) {
 func (s *session) serves(t *testing.T, address, text string) {
 	t.Helper()
 	at := address + "ipfs/" + cartest.Raw([]byte(text)).CID.String() + "?format=raw"
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(mostWait); ; time.Sleep(20 * time.Millisecond) {
 		status, body := fetch(t, at)
 		if status == http.StatusOK && body == text {
 			return

@@ -74,7 +74,7 @@ func (r *watchRig) status() watch.Status { return r.w.Status()[0] }
 
 func (r *watchRig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(mostWait); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited in vain until %s: %+v, %q", what, r.status(), r.happened())
 		}
