@@ -74,8 +74,8 @@ var defaults = map[string]string{
 	"serve.listen":     `"` + defaultListen + `"`,
 	"serve.metrics":    `"` + defaultMetrics + `"`,
 	"serve.requests":   "1024",
-	"serve.drain":      "0s",
-	"serve.grace":      patience.String(),
+	"serve.drain":      `"0s"`,
+	"serve.grace":      `"` + patience.String() + `"`,
 	"admin.listen":     `"` + defaultAdmin + `"`,
 	"admin.socket":     "in the run folder",
 	"admin.tokens":     "beside the configuration",
@@ -122,8 +122,8 @@ func (a *app) configured() ([]configObject, error) {
 			if o.Value == "" {
 				o.Value = v.Zero
 			}
-			if strings.HasSuffix(v.Key, ".endpoint") {
-				o.Value = `"` + withoutSecrets(strings.Trim(v.Text, `"`)) + `"`
+			if url, err := strconv.Unquote(v.Text); err == nil {
+				o.Value = strconv.Quote(withoutSecrets(url))
 			}
 		default:
 			o.Value = defaults[v.Key]

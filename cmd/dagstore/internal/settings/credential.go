@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,7 +54,7 @@ const mostSecret = 64 << 10
 // Secret reads the secret: the first line of what c names. It is "" for a key
 // without a passphrase. An error says where it should be and never what is there.
 func (c *Credential) Secret(getenv func(string) string) (string, error) {
-	path := c.File
+	path, closed := c.File, fs.FileMode(0o077)
 	switch {
 	case c.Env != "":
 		secret := getenv(c.Env)
@@ -66,14 +67,16 @@ func (c *Credential) Secret(getenv func(string) string) (string, error) {
 		if dir == "" {
 			return "", fmt.Errorf("systemd has loaded no credentials: the unit needs LoadCredential=%s:PATH", c.Systemd)
 		}
-		path = filepath.Join(dir, c.Systemd)
+		// It gives them to root and to the user of the unit, by an ACL that shows as the group's bits.
+		path, closed = filepath.Join(dir, c.Systemd), 0o037
 	case path == "":
 		return "", nil
 	}
-	return readSecret(path)
+	return readSecret(path, closed)
 }
 
-func readSecret(path string) (string, error) {
+// readSecret is the first line of a file that none of the bits closed lets in.
+func readSecret(path string, closed fs.FileMode) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -83,8 +86,7 @@ func readSecret(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// systemd gives its credentials to root and to the user of the unit, by an ACL that shows as the group's bits.
-	if open := info.Mode().Perm() & 0o037; open != 0 && runtime.GOOS != "windows" {
+	if info.Mode().Perm()&closed != 0 && runtime.GOOS != "windows" {
 		return "", fmt.Errorf("%s can be read by others (mode %v): chmod 600 it", path, info.Mode().Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, mostSecret+1))

@@ -71,7 +71,13 @@ func textOf(v reflect.Value) string {
 	}
 	switch value := v.Interface().(type) {
 	case Size:
-		return fmt.Sprintf("%q", humanize.IBytes(uint64(max(value, 0))))
+		text := humanize.IBytes(uint64(max(value, 0)))
+		if n, err := ParseSize(text); err != nil || n != int64(value) {
+			return fmt.Sprint(int64(value)) // it would be rounded
+		}
+		return fmt.Sprintf("%q", text)
+	case Duration:
+		return fmt.Sprintf("%q", time.Duration(value))
 	case Span:
 		if value == 0 {
 			return ""
@@ -119,6 +125,10 @@ func zeroOf(v reflect.Value) string {
 	t := v.Type()
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	switch t {
+	case reflect.TypeFor[Duration](), reflect.TypeFor[Span]():
+		return `"0s"`
 	}
 	switch t.Kind() {
 	case reflect.Bool:
