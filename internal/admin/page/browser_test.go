@@ -277,7 +277,7 @@ func (tb *tab) scheme(name string) {
 	}))
 }
 
-// shot writes a picture of the whole page, if DAGSTORE_PAGE_SHOTS says where to.
+// shot writes a picture of the whole page, if DAGSTORE_PAGE_SHOTS says where to: see "make shots".
 func (tb *tab) shot(name string) {
 	tb.t.Helper()
 	tb.shotOf(name, chromedp.FullScreenshot(100))

@@ -1,22 +1,22 @@
+//go:build shots
+
 package page_test
 
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 )
 
-// TestShots takes pictures of all views, for people to look at, if
-// DAGSTORE_PAGE_SHOTS says where to.
+// TestShots is no test, and part of none: "make shots" takes pictures of all views by
+// it, for people to look at.
 func TestShots(t *testing.T) {
 	if os.Getenv("DAGSTORE_PAGE_SHOTS") == "" {
-		t.Skip("DAGSTORE_PAGE_SHOTS names no folder for pictures")
+		t.Fatal("DAGSTORE_PAGE_SHOTS names no folder for pictures")
 	}
 	w := newWorld(t)
 	w.fill()
@@ -106,18 +106,4 @@ func (w *world) busy() (stop func()) {
 		}
 	}()
 	return func() { close(done); <-ended }
-}
-
-// run begins a job.
-func (w *world) run(job string) {
-	w.t.Helper()
-	answer, err := w.socket.Client().Post(w.socket.URL+"/api/v1/jobs", "application/json", strings.NewReader(job))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusAccepted {
-		text, _ := io.ReadAll(answer.Body)
-		w.t.Fatalf("%s: %s", answer.Status, text)
-	}
 }

@@ -456,3 +456,17 @@ func codecOf(d *dags, c cid.Cid) uint64 {
 	}
 	return cid.DagProtobuf
 }
+
+// run begins a job.
+func (w *world) run(job string) {
+	w.t.Helper()
+	answer, err := w.socket.Client().Post(w.socket.URL+"/api/v1/jobs", "application/json", strings.NewReader(job))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusAccepted {
+		text, _ := io.ReadAll(answer.Body)
+		w.t.Fatalf("%s: %s", answer.Status, text)
+	}
+}
