@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -83,14 +84,15 @@ func (a *app) pack(ctx context.Context, paths []string, output string, opts pack
 	}
 	surveyed, enough := context.WithCancel(ctx)
 	var beside sync.WaitGroup
-	if bar != nil {
-		beside.Go(func() { weigh(surveyed, paths, opts.Hidden, bar.expect) })
-	}
 	var made pack.Made
 	err := extract.SaveFile(output, func(w io.Writer) error {
-		out, ok := w.(pack.Output)
+		out, ok := w.(*os.File)
 		if !ok {
 			return fmt.Errorf("%T cannot be written at any place", w)
+		}
+		opts.Leave = filepath.Dir(out.Name())
+		if bar != nil {
+			beside.Go(func() { weigh(surveyed, paths, opts, bar.expect) })
 		}
 		var err error
 		made, err = pack.Write(ctx, out, paths, opts)
@@ -112,7 +114,8 @@ func (a *app) pack(ctx context.Context, paths []string, output string, opts pack
 
 // weigh tells how many bytes each file has that is to be packed, as far as that can be
 // told.
-func weigh(ctx context.Context, paths []string, hidden bool, expect func(size int64)) {
+func weigh(ctx context.Context, paths []string, opts pack.Options, expect func(size int64)) {
+	leave, _ := os.Stat(opts.Leave) // what is not there is not come upon
 	for _, path := range paths {
 		// With a separator behind it, a symlink means its folder.
 		root := path + string(filepath.Separator)
@@ -126,16 +129,21 @@ func weigh(ctx context.Context, paths []string, hidden bool, expect func(size in
 				return fs.SkipAll
 			case unseen != nil:
 				return nil //nolint:nilerr // as it says above
-			case at != root && !hidden && strings.HasPrefix(entry.Name(), "."):
+			case at != root && !opts.Hidden && strings.HasPrefix(entry.Name(), "."):
 				if entry.IsDir() {
 					return fs.SkipDir
 				}
 				return nil
 			}
-			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+			info, err := entry.Info()
+			switch {
+			case err != nil:
+			case info.IsDir() && leave != nil && os.SameFile(leave, info):
+				return fs.SkipDir
+			case info.Mode().IsRegular():
 				expect(info.Size())
 			}
-			return nil
+			return nil //nolint:nilerr // as it says above
 		})
 	}
 }

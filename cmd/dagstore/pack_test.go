@@ -140,6 +140,38 @@ func TestPackUnpack(t *testing.T) {
 	}
 }
 
+// TestPackIntoItself: the CAR may be made in the folder that is packed, hidden files and
+// all; neither it nor what stands for it meanwhile is packed.
+func TestPackIntoItself(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "in")
+	for _, name := range []string{".a", "b/.c", "d"} {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, []byte(strings.Repeat(name, 1<<20)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pack := func(output string) string {
+		t.Helper()
+		code, root, errs := command(t, "pack", "--hidden", dir, "-o", output)
+		if code != exitOK {
+			t.Fatalf("exit code %d: %s", code, errs)
+		}
+		return root
+	}
+	aside := pack(filepath.Join(t.TempDir(), "out.car"))
+	for i, output := range []string{filepath.Join(dir, "b", "out.car"), filepath.Join(dir, "out.car")} {
+		if inside := pack(output); inside != aside {
+			t.Errorf("%s: the root is %s, want %s", output, inside, aside)
+		}
+		if err := os.Remove(output); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+}
+
 // TestUnpackRoots: a CAR with several roots, with none, and one that lacks a block.
 func TestUnpackRoots(t *testing.T) {
 	dir := t.TempDir()

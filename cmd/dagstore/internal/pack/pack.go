@@ -51,6 +51,10 @@ type Options struct {
 	ModTime bool // store times; likewise
 	Index   bool // write a CARv2, with an index inside
 
+	// Leave is a folder that is left out wherever it is come upon, as that in which
+	// the CAR is made; may be "".
+	Leave string
+
 	Progress func(bytes int64) // told of bytes that were read; may be nil
 }
 
@@ -82,6 +86,11 @@ func Write(ctx context.Context, out Output, paths []string, opts Options) (Made,
 	}
 	defer car.close()
 	p := &packer{ctx: ctx, opts: opts, car: car}
+	if opts.Leave != "" {
+		if p.leave, err = os.Stat(opts.Leave); err != nil {
+			return Made{}, err
+		}
+	}
 	root, err := p.root(paths)
 	if err != nil {
 		return Made{}, err
@@ -108,6 +117,7 @@ type packer struct {
 	ctx   context.Context //nolint:containedctx // of one call
 	opts  Options
 	car   *car
+	leave fs.FileInfo // nil: nothing
 	files int64
 }
 
@@ -198,7 +208,7 @@ func (p *packer) file(path string, info fs.FileInfo) (ipld.Node, error) {
 		RawLeaves: p.opts.Profile.RawLeaves && !p.opts.Mode && !p.opts.ModTime, CidBuilder: p.opts.Profile.CidBuilder(),
 	}
 	params.FileMode, params.FileModTime = p.stat(info)
-	counted := &counter{p: p, r: f}
+	counted := &counter{p: p, r: f, path: path, size: info.Size()}
 	builder, err := params.New(chunk.NewSizeSplitter(counted, p.opts.Profile.ChunkSize))
 	if err != nil {
 		return nil, err
@@ -251,6 +261,9 @@ func (p *packer) folder(path string, info fs.FileInfo) (ipld.Node, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.leave != nil && os.SameFile(p.leave, info) {
+			continue
+		}
 		node, err := p.entry(at, info)
 		if err != nil {
 			return nil, err
@@ -264,11 +277,15 @@ func (p *packer) folder(path string, info fs.FileInfo) (ipld.Node, error) {
 
 func (p *packer) newFolder(info fs.FileInfo) (uio.Directory, error) {
 	mode, mtime := p.stat(info)
-	return uio.NewDirectory(p.car,
+	dir, err := uio.NewDirectory(p.car,
 		uio.WithCidBuilder(p.opts.Profile.CidBuilder()),
 		uio.WithSizeEstimationMode(p.opts.Profile.HAMTSizeEstimation),
 		uio.WithMaxHAMTFanout(p.opts.Profile.HAMTShardWidth),
 		uio.WithStat(mode, mtime))
+	if err == nil {
+		dir.SetHAMTShardingSize(p.opts.Profile.HAMTShardingSize)
+	}
+	return dir, err
 }
 
 func (p *packer) child(dir uio.Directory, path, name string, node ipld.Node) error {
@@ -307,18 +324,26 @@ func (p *packer) symlink(path string) (ipld.Node, error) {
 
 // A counter is a file that is read: it counts, tells, and ends with the context.
 type counter struct {
-	p   *packer
-	r   io.Reader
-	n   int64
-	err error
+	p    *packer
+	r    io.Reader
+	path string
+	size int64 // that it should have
+	n    int64
+	err  error
 }
 
 func (c *counter) Read(b []byte) (n int, err error) {
+	if c.err != nil {
+		return 0, c.err // who has read as much as was wanted drops the error that came with it
+	}
 	if err = c.p.ctx.Err(); err == nil {
 		n, err = c.r.Read(b)
 	}
 	c.n += int64(n)
 	c.p.opts.Progress(int64(n))
+	if c.n > c.size && err == nil {
+		err = fmt.Errorf("%s: %w", c.path, ErrChanged) // it may grow for ever
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		c.err = err
 	}

@@ -410,6 +410,24 @@ func TestRefused(t *testing.T) {
 	if _, err := pack.Write(t.Context(), grow, []string{large}, pack.Options{Profile: pack.V1}); !errors.Is(err, pack.ErrChanged) {
 		t.Errorf("a file that grows: %v", err)
 	}
+	endless := write(t, bytes.Repeat([]byte("a"), 1<<20), dir, "endless")
+	f, err := os.OpenFile(endless, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var more int64
+	follow := pack.Options{Profile: pack.V1, Progress: func(n int64) {
+		if more += n; more > 64<<20 {
+			return
+		}
+		if _, err := f.Write(make([]byte, n)); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := pack.Write(t.Context(), out, []string{endless}, follow); !errors.Is(err, pack.ErrChanged) || more > 8<<20 {
+		t.Errorf("a file that never ends: %v after %d bytes", err, more)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := pack.Write(ctx, ending{out, cancel}, []string{large}, pack.Options{Profile: pack.V1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
