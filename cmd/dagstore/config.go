@@ -167,8 +167,15 @@ func isPlaceOfSecret(key string) bool {
 	return false
 }
 
+// A checkObject is what "config check --json" prints.
+type checkObject struct {
+	Config   string   `json:"config"` // the file; "" if there is none
+	Well     bool     `json:"well"`
+	Problems []string `json:"problems,omitempty"`
+}
+
 func (a *app) configCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration, and whether what it names is there",
 		Long: `Check the configuration: its keys and values, as every command does, and also
@@ -177,7 +184,9 @@ refused), certificates, keys, folders. No secret is shown. What is wrong is exit
 code 2, with everything that is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.configPath == "" {
+			if a.configPath == "" && a.jsonOut {
+				return printJSON(a.stdout, checkObject{Well: true})
+			} else if a.configPath == "" {
 				_, err := fmt.Fprintln(a.stdout, "there is no configuration: every key has its default")
 				return err
 			}
@@ -185,13 +194,28 @@ code 2, with everything that is.`,
 			if listen := a.settings.Serve.Listen; listen != "" {
 				errs = append(errs, checkListen(cmd.Context(), "serve.listen", listen))
 			}
+			errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+			if a.jsonOut {
+				o := checkObject{Config: a.configPath, Well: len(errs) == 0}
+				for _, err := range errs {
+					o.Problems = append(o.Problems, err.Error())
+				}
+				if err := printJSON(a.stdout, o); err != nil {
+					return err
+				}
+			}
 			if err := errors.Join(errs...); err != nil {
 				return exitError(exitUsage, fmt.Errorf("configuration %s:\n%w", a.configPath, err))
+			}
+			if a.jsonOut {
+				return nil
 			}
 			_, err := fmt.Fprintf(a.stdout, "%s is well\n", showText(a.configPath))
 			return err
 		},
 	}
+	a.jsonFlag(cmd)
+	return cmd
 }
 
 // checkNamed looks whether what the configuration names is there.

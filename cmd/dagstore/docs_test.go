@@ -50,6 +50,29 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
+// withoutJSON are the commands that have no --json, and why.
+var withoutJSON = map[string]string{
+	"block get": "it writes bytes", "cat": "it writes bytes", "dag export": "it writes bytes", "completion": "it writes a script",
+	"export": "a list is JSON", "serve": "it prints nothing", "token add": "it prints one word", "token rm": "it prints nothing",
+}
+
+// TestJSONEverywhere: every command has a form for programs, but for those that are
+// named above.
+func TestJSONEverywhere(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, below := range cmd.Commands() {
+			walk(below)
+		}
+		name := strings.TrimPrefix(cmd.CommandPath(), "dagstore ")
+		has, without := cmd.Flags().Lookup("json") != nil, withoutJSON[name] != ""
+		if !cmd.HasSubCommands() && has == without {
+			t.Errorf("%q: --json is there: %v, should be: %v", name, has, !without)
+		}
+	}
+	walk((&app{}).rootCommand())
+}
+
 // around is what a reader of the README's first program has to write himself.
 const around = `package main
 

@@ -143,9 +143,21 @@ func printable(r rune) bool {
 	return r >= 0x20 && (r < 0x7f || r > 0x9f)
 }
 
+// A savedObject is what "get --json" and "unpack --json" print.
+type savedObject struct {
+	File    string   `json:"file"`               // or folder
+	LeftOut []string `json:"left_out,omitempty"` // symlinks, by their paths in it
+}
+
 // savedAs says where the result went.
 func (a *app) savedAs(dst string, leftOut []string) error {
-	a.notef("wrote %s", dst)
+	if a.jsonOut {
+		if err := printJSON(a.stdout, savedObject{dst, leftOut}); err != nil {
+			return err
+		}
+	} else {
+		a.notef("wrote %s", dst)
+	}
 	const most = 20
 	for i, at := range leftOut {
 		if i == most {

@@ -55,6 +55,7 @@ folder are left out: that is exit code 4.`,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this name (default: ./NAME)")
 	cmd.Flags().StringVar(&format, "format", "file", "file, raw (the block) or car (the DAG)")
+	a.jsonFlag(cmd)
 	return cmd
 }
 

@@ -140,7 +140,7 @@ func TestJobsOfHolder(t *testing.T) {
 	if listed := runs(t, "", "--repo", repo, "jobs", "--json"); json.Unmarshal([]byte(strings.SplitN(listed.stdout, "\n", 2)[0]), &running) != nil || running.State != wire.JobRunning {
 		t.Fatalf("%+v", listed)
 	}
-	if cancel := runs(t, "", "--repo", repo, "jobs", "cancel", running.ID, "77"); cancel.code != exitPartial {
+	if cancel := runs(t, "", "--repo", repo, "jobs", "cancel", "--json", running.ID, "77"); cancel.code != exitPartial || !strings.HasPrefix(cancel.stdout, `{"id":"`+running.ID+`"`) {
 		t.Errorf("%+v", cancel)
 	}
 	if code := waiting.ends(t); code != exitInterrupted || !strings.Contains(waiting.stderr.String(), "was cancelled") {

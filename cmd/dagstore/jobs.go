@@ -169,12 +169,16 @@ func (a *app) jobsCancelCommand() *cobra.Command {
 			return a.withHolder(ctx, func(store farStore) error {
 				var t tally
 				for _, id := range args {
-					_, err := store.Cancel(ctx, id)
+					job, err := store.Cancel(ctx, id)
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
 					if err != nil {
 						a.notef("job %s: %v", id, err)
+					} else if a.jsonOut {
+						if err := printJSON(a.stdout, &job); err != nil {
+							return err
+						}
 					}
 					t.add(err)
 				}
@@ -182,6 +186,7 @@ func (a *app) jobsCancelCommand() *cobra.Command {
 			})
 		},
 	}
+	a.jsonFlag(cmd)
 	return cmd
 }
 

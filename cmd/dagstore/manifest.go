@@ -73,8 +73,13 @@ func (a *app) printManifest(key shard.Key, m dagstore.Manifest) error {
 	return err
 }
 
+// A memberObject is what "manifest show --json" prints.
+type memberObject struct {
+	Multihash string `json:"multihash"` // in base58
+}
+
 func (a *app) manifestShowCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "show KEY NAME",
 		Short: "Print the members of a manifest, a multihash a line",
 		Args:  cobra.ExactArgs(2),
@@ -86,7 +91,12 @@ func (a *app) manifestShowCommand() *cobra.Command {
 					if err != nil {
 						return errors.Join(out.Flush(), err)
 					}
-					if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
+					if a.jsonOut {
+						err = printJSON(out, memberObject{mh.B58String()})
+					} else {
+						_, err = fmt.Fprintln(out, mh.B58String())
+					}
+					if err != nil {
 						return err
 					}
 				}
@@ -94,6 +104,8 @@ func (a *app) manifestShowCommand() *cobra.Command {
 			})
 		},
 	}
+	a.jsonFlag(cmd)
+	return cmd
 }
 
 func (a *app) manifestPutCommand() *cobra.Command {
@@ -212,8 +224,14 @@ func parseMultihash(text string) (multihash.Multihash, error) {
 	return nil, fmt.Errorf("%q is neither a CID nor a multihash", text)
 }
 
+// A forgottenObject is what "manifest rm --json" prints.
+type forgottenObject struct {
+	Key  string `json:"key"`
+	Name string `json:"name"` // of the manifest that is no more
+}
+
 func (a *app) manifestRmCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "rm KEY NAME...",
 		Short: "Forget manifests of a shard, never its blocks",
 		Args:  cobra.MinimumNArgs(2),
@@ -228,6 +246,10 @@ func (a *app) manifestRmCommand() *cobra.Command {
 					}
 					if err != nil {
 						a.notef("%s: %v", showText(name), err)
+					} else if a.jsonOut {
+						if err := printJSON(a.stdout, forgottenObject{string(key), name}); err != nil {
+							return err
+						}
 					}
 					t.add(err)
 				}
@@ -235,4 +257,6 @@ func (a *app) manifestRmCommand() *cobra.Command {
 			})
 		},
 	}
+	a.jsonFlag(cmd)
+	return cmd
 }

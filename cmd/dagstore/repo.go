@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -134,6 +135,14 @@ func (at place) explain(err error, create bool) error {
 		hint = `: use the version of dagstore that wrote it, or add the CARs to a new store`
 	case errors.Is(err, dagstore.ErrNoSpace):
 		hint = `: make room on its disk`
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	switch {
+	case hint != "":
+	case errors.Is(err, fs.ErrPermission):
+		hint = `: see that you may read and write there, or name another folder by --repo or DAGSTORE_PATH`
+	case path:
+		hint = `: name a folder that is there or can be made, by --repo or DAGSTORE_PATH`
 	}
 	if _, far := errors.AsType[*doctor.NetworkError](err); far {
 		hint = `: name a folder on a local disk by --repo or DAGSTORE_PATH; a store that nobody has open may be moved there as it is, and CARs may stay on the share`

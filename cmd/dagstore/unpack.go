@@ -62,6 +62,7 @@ code 4. Modes and times are set where the CAR has them.`,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this name (default: ./NAME)")
 	cmd.Flags().StringVar(&root, "root", "", "CID[/PATH] in the CAR (default: its only root)")
+	a.jsonFlag(cmd)
 	return cmd
 }
 
