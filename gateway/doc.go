@@ -22,8 +22,8 @@
 // gateway has its content.
 //
 // Nothing is fetched from other peers or gateways: what no shard of the store has
-// is not found. Names (/ipns/, DNSLink) are resolved if [Config] says how, and
-// answered by 501 if not. Files, folders and what has been decoded are served for
+// is not found. Names (/ipns/, DNSLink) are resolved if [Config] says how, for
+// which there is [NewNames], and answered by 501 if not. Files, folders and what has been decoded are served for
 // the hosts in [Config.DeserializedHosts]; others get what a client can check.
 //
 // # What can be relied on
@@ -46,8 +46,8 @@
 //
 // # What is boxo's
 //
-// Raw blocks, CARs, records of names and files are answered by this package; folder
-// listings, index.html, archives, _redirects and blocks of dag-json and the like by
+// Raw blocks, CARs, records of names and files, an index.html among them, are answered
+// by this package; folder listings, archives, _redirects and blocks of dag-json and the like by
 // github.com/ipfs/boxo/gateway, whose handler reads through this package. It is the
 // only package of the library that links that one. No type of boxo appears in what
 // it exports.

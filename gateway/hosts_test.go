@@ -365,14 +365,14 @@ func TestIPNS(t *testing.T) {
 		chain.String():  record(t, chainKey, "/ipns/"+good.String(), time.Now().Add(time.Hour), time.Hour),
 		loop.String():   record(t, loopKey, "/ipns/"+loop.String(), time.Now().Add(time.Hour), time.Hour),
 	}
-	h := handlerOver(t, m, Config{Names: Names{Record: func(_ context.Context, key string) ([]byte, error) {
+	h := handlerOver(t, m, Config{Names: Names{Record: func(_ context.Context, key string) ([]byte, time.Duration, error) {
 		if r, ok := records[key]; ok {
-			return r, nil
+			return r, 0, nil
 		}
 		if key == nobody.String() {
-			return nil, ErrNoName
+			return nil, 0, ErrNoName
 		}
-		return nil, context.DeadlineExceeded
+		return nil, 0, context.DeadlineExceeded
 	}}})
 	slow, _ := newKey(t)
 	for _, row := range []struct {

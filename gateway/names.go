@@ -22,8 +22,9 @@ const maxNames = 32
 // may return [ErrNoName].
 type Names struct {
 	// Record returns the signed record of an IPNS key, which is written as a
-	// CIDv1 in base 36. It is checked before it is followed or passed on.
-	Record func(ctx context.Context, key string) ([]byte, error)
+	// CIDv1 in base 36, and for how much longer that may be kept: 0 for as long as it
+	// says itself. It is checked before it is followed or passed on.
+	Record func(ctx context.Context, key string) (record []byte, ttl time.Duration, err error)
 	// DNSLink returns where a domain leads: a path that begins with /ipfs/ or
 	// /ipns/, and for how long that is good, 0 if nobody knows.
 	DNSLink func(ctx context.Context, domain string) (path string, ttl time.Duration, err error)
@@ -89,7 +90,8 @@ func (h *Handler) record(ctx context.Context, key ipns.Name) (raw []byte, r *ipn
 	if h.config.Names.Record == nil {
 		return nil, nil, 0, errNoNames
 	}
-	if raw, err = h.config.Names.Record(ctx, key.String()); err != nil {
+	raw, left, err := h.config.Names.Record(ctx, key.String())
+	if err != nil {
 		return nil, nil, 0, h.nameError(ctx, key.String(), err)
 	}
 	if r, err = ipns.UnmarshalRecord(raw); err == nil {
@@ -104,6 +106,9 @@ func (h *Handler) record(ctx context.Context, key ipns.Name) (raw []byte, r *ipn
 	}
 	if end, err := r.Validity(); err == nil {
 		ttl = min(ttl, time.Until(end))
+	}
+	if left > 0 {
+		ttl = min(ttl, left)
 	}
 	return raw, r, max(ttl, 0), nil
 }

@@ -45,6 +45,7 @@ type serving struct {
 	lists    *denylist.Follower // nil: nothing is denied
 	cert     *front.Certificate // nil: no TLS
 	proxies  []netip.Prefix
+	names    gateway.Names
 	registry *prometheus.Registry
 	monitor  *front.Monitor
 }
@@ -87,6 +88,10 @@ func (a *app) newServing(ctx context.Context, cmd *cobra.Command, f *servingFlag
 	}
 	var err error
 	if s.proxies, err = said.Prefixes(); err != nil {
+		return nil, exitError(exitUsage, err)
+	}
+	of := &a.settings.Gateway
+	if s.names, err = gateway.NewNames(gateway.Resolving{DNSLink: of.DNSLink, DNSServer: of.DNSServer, IPNS: of.IPNS}); err != nil {
 		return nil, exitError(exitUsage, err)
 	}
 	if said.TLSCert != "" {
@@ -145,6 +150,7 @@ func (s *serving) open(ctx context.Context, store *dagstore.Store) (net.Listener
 		Logger:         s.a.logger(slog.LevelWarn),
 		TrustedProxies: s.proxies,
 		PublicURL:      of.PublicURL,
+		Names:          s.names,
 		Trustless:      of.Trustless, DeserializedHosts: of.DeserializedHosts, Hosts: of.Hosts,
 		Limits: gateway.Limits{Requests: s.a.settings.Serve.Requests},
 	}

@@ -27,6 +27,9 @@ type Gateway struct {
 	Trustless         bool     `toml:"trustless"`          // blocks, CARs and records alone
 	DeserializedHosts []string `toml:"deserialized_hosts"` // names for which files and folders are served; nil: those of this machine
 	Hosts             []string `toml:"hosts"`              // names that have a subdomain for each CID
+	DNSLink           bool     `toml:"dnslink"`            // look domains up in the DNS
+	DNSServer         string   `toml:"dns_server"`         // address of the server that is asked; "": those of the system
+	IPNS              string   `toml:"ipns"`               // trustless gateway that is asked for records of keys; "": they are not resolved
 }
 
 // Duration is a length of time, written as in "1m30s".
@@ -84,15 +87,30 @@ func (s *Serve) Prefixes() ([]netip.Prefix, error) {
 func (s *Serve) paths() []*string { return []*string{&s.TLSCert, &s.TLSKey} }
 
 func (g *Gateway) check() error {
-	if g.PublicURL == "" {
-		return nil
+	var errs []error
+	if g.PublicURL != "" && !isOrigin(g.PublicURL) {
+		errs = append(errs, fmt.Errorf("[gateway]: public_url is %q; it is a scheme and a host, such as https://gateway.example", g.PublicURL))
 	}
-	u, err := url.Parse(g.PublicURL)
-	switch {
-	case err != nil:
-		return fmt.Errorf("[gateway]: public_url: %w", err)
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.User != nil, u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return fmt.Errorf("[gateway]: public_url is %q; it is a scheme and a host, such as https://gateway.example", g.PublicURL)
+	if g.IPNS != "" && !isOrigin(g.IPNS) {
+		errs = append(errs, fmt.Errorf("[gateway]: ipns is %q; it is a scheme and a host, such as https://gateway.example", g.IPNS))
 	}
-	return nil
+	if g.DNSServer == "" {
+		return errors.Join(errs...)
+	}
+	if _, err := netip.ParseAddrPort(g.DNSServer); err != nil {
+		if _, err := netip.ParseAddr(g.DNSServer); err != nil {
+			errs = append(errs, fmt.Errorf("[gateway]: dns_server is %q; it is an address, such as 192.0.2.1 or [2001:db8::1]:53", g.DNSServer))
+		}
+	}
+	if !g.DNSLink {
+		errs = append(errs, errors.New("[gateway]: dns_server is asked for nothing without dnslink = true"))
+	}
+	return errors.Join(errs...)
+}
+
+// isOrigin reports whether text is a scheme of the web and a host, and no more.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil &&
+		(u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
 }

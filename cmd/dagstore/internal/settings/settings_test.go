@@ -37,6 +37,9 @@ public_url = "https://gw.example/"
 trustless = true
 deserialized_hosts = ["*.gw.example"]
 hosts = ["gw.example"]
+dnslink = true
+dns_server = "192.0.2.1:5353"
+ipns = "https://other.example"
 [copies]
 quota = "1.5 GiB"
 [log]
@@ -81,7 +84,8 @@ func TestLoad(t *testing.T) {
 		Serve: Serve{Listen: "127.0.0.1:9000", Metrics: new("none"), TLSCert: in("gw.pem"), TLSKey: "/etc/gw.key",
 			Proxies: []string{"10.1.2.3/8", "::1"}, Requests: 9, Drain: new(Duration(5 * time.Second)), Grace: new(Duration(90 * time.Second))},
 		Gateway: Gateway{Denylists: []string{in("bad.deny"), "/etc/ipfs/denylists"}, PublicURL: "https://gw.example/",
-			Trustless: true, DeserializedHosts: []string{"*.gw.example"}, Hosts: []string{"gw.example"}},
+			Trustless: true, DeserializedHosts: []string{"*.gw.example"}, Hosts: []string{"gw.example"},
+			DNSLink: true, DNSServer: "192.0.2.1:5353", IPNS: "https://other.example"},
 		Copies: Copies{Quota: &quota},
 		Log:    Log{Level: &level, Format: "json"},
 		Sources: Sources{Files: []string{"/srv/cars", in("cars")}, Proxy: true, PerHost: 4,
@@ -138,6 +142,10 @@ func TestMistakes(t *testing.T) {
 		"[serve]\ngrace = \"-1s\"":                    {"no length of time"},
 		"[gateway]\npublic_url = \"gw.example\"":      {"a scheme and a host"},
 		"[gateway]\npublic_url = \"https://a/b\"":     {"a scheme and a host"},
+		"[gateway]\nipns = \"gw.example\"":            {"ipns is", "a scheme and a host"},
+		"[gateway]\nipns = \"https://a?b\"":           {"ipns is", "a scheme and a host"},
+		"[gateway]\ndns_server = \"192.0.2.1\"":       {"without dnslink"},
+		"[gateway]\ndns_server = \"dns.example\"":     {"dns_server is", "without dnslink"},
 		"[copies]\nquota = \"much\"":                  {"no number of bytes"},
 		"[copies]\nquota = -1":                        {"the least is 0"},
 		"[copies]\nquota = \"-1\"":                    {"no number of bytes"},
