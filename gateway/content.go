@@ -149,6 +149,9 @@ func (h *Handler) serve(w *responseWriter, r *http.Request, p *place, c *content
 	case formatCAR:
 		return h.serveCAR(w, r, src, c)
 	case formatWeb:
+		if c.saved() { // with a name, where there is one
+			w.set("Content-Disposition", "attachment")
+		}
 		if served, err := h.serveFile(w, r, src, p, c); served || err != nil {
 			return err
 		}

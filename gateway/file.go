@@ -159,15 +159,13 @@ type fileAnswer struct {
 }
 
 func (f *fileAnswer) send(ctx context.Context) error {
-	name := f.c.query.Get("filename")
-	if name != "" {
-		kind := "inline"
-		if f.c.query.Get("download") == "true" {
-			kind = "attachment"
-		}
-		f.w.Header().Set("Content-Disposition", disposition(kind, name))
-	} else {
-		name = f.c.last()
+	named := f.c.query.Get("filename")
+	name := cmp.Or(named, f.c.last())
+	switch {
+	case f.c.saved() && (named != "" || name != "" && f.known == ""): // of a folder's page the last is the folder
+		f.w.Header().Set("Content-Disposition", disposition("attachment", name))
+	case named != "":
+		f.w.Header().Set("Content-Disposition", disposition("inline", name))
 	}
 	kind := cmp.Or(f.known, mime.TypeByExtension(gopath.Ext(name)))
 	shares := &share{of: &f.h.walks}

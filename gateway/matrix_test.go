@@ -340,13 +340,26 @@ func TestDisposition(t *testing.T) {
 		"?filename=a.png":                           `inline; filename="a.png"`,
 		"?filename=a.png&download=true":             `attachment; filename="a.png"`,
 		"?filename=写真.png&download=true":            `attachment; filename="__.png"; filename*=UTF-8''%E5%86%99%E7%9C%9F.png`,
-		"?download=true":                            "",
+		"?download=true":                            "attachment",
+		"?download=false":                           "",
 		"":                                          "",
 		"?format=car&filename=b.car&download=false": `attachment; filename="b.car"`,
 	} {
 		a := get(t, server, http.StatusOK, "/ipfs/"+c+query)
 		if got := a.header.Get("Content-Disposition"); got != want {
 			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	page := m.Folder(false, map[string]ipld.Node{"index.html": m.File("page"), "list": m.Folder(false, map[string]ipld.Node{"a b": m.File("a")})}).Cid().String()
+	for path, want := range map[string]string{
+		"/?download=true": "attachment", "/?download=true&filename=p.html": `attachment; filename="p.html"`, "/?filename=p.html": `inline; filename="p.html"`,
+		"/list/?download=true": "attachment", "/list/a%20b?download=true": `attachment; filename="a b"; filename*=UTF-8''a%20b`, "/list/a%20b": "",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			a := ask(t, server, method, "/ipfs/"+page+path)
+			if got := a.header.Get("Content-Disposition"); a.status != http.StatusOK || got != want {
+				t.Errorf("%s %s: %d, %q, want %q", method, path, a.status, got, want)
+			}
 		}
 	}
 }

@@ -75,6 +75,9 @@ func shorten(s string) string {
 // mutable says whether the path begins with a name that may change.
 func (c *content) mutable() bool { return c.space == spaceIPNS }
 
+// saved says whether the client wants to save what it gets, and not to show it.
+func (c *content) saved() bool { return c.query.Get("download") == "true" }
+
 // last is the last name of the path, or nothing.
 func (c *content) last() string {
 	if len(c.names) == 0 {
