@@ -59,7 +59,7 @@ func (a *app) addThrough(ctx context.Context, store farStore, args []string, opt
 	err = ended(last, &t)
 	if errors.Is(err, dagstore.ErrClosed) && t.done+t.failed == 0 && opts.list != stdinList {
 		r.bar.stop()
-		return errBeforeAnything
+		return &againError{err}
 	}
 	select {
 	case sendErr := <-sent:

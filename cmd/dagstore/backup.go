@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/client"
 )
 
 // A backupObject is what "backup --json" prints.
@@ -42,14 +44,33 @@ same disk is no help when that is lost: name a folder on another one.`,
 				return err
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+			_, before := os.Lstat(dir)
+			err = a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
 				return a.backup(ctx, store, dir, &opts)
 			})
+			if errors.Is(err, client.ErrUnsure) && errors.Is(before, fs.ErrNotExist) {
+				return a.afterBackup(dir)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&opts.Copies, "copies", false, "also take the local copies of CARs that lie elsewhere")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// afterBackup says what has become of a backup whose process has ended: the folder
+// is there when it is whole.
+func (a *app) afterBackup(dir string) error {
+	if _, there := os.Lstat(dir); there != nil {
+		return fmt.Errorf("%w, and there is no backup: run the command again", client.ErrGone)
+	}
+	a.notef("the process that held the store has ended, and nobody knows the figures: but the backup is whole")
+	if a.jsonOut {
+		return printJSON(a.stdout, backupObject{Dir: dir})
+	}
+	_, err := fmt.Fprintf(a.stdout, "backed up to %s\n", showText(dir))
+	return err
 }
 
 // backup carries out the command "backup".

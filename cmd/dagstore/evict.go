@@ -20,14 +20,12 @@ else, is refused unless --last-copy says that it may go.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				return a.eachKey(ctx, args, func(key shard.Key) error {
-					if err := store.Evict(ctx, key, &opts); err != nil {
-						return err
-					}
-					return a.changed(ctx, store, "evicted", key)
-				})
-			})
+			return a.eachKey(ctx, &dagstore.Config{}, args, deed{do: func(store storage, key string) error {
+				if err := store.Evict(ctx, shard.Key(key), &opts); err != nil {
+					return err
+				}
+				return a.changed(ctx, store, "evicted", shard.Key(key))
+			}})
 		},
 	}
 	cmd.Flags().BoolVar(&opts.LastCopy, "last-copy", false, "also a copy that may be the last")

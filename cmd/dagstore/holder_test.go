@@ -215,8 +215,8 @@ func TestPageOfServe(t *testing.T) {
 		t.Fatalf("%+v", made)
 	}
 	token := strings.TrimSpace(made.stdout)
-	if again := runs(t, "", "--config", config, "token", "add", "reader"); again.code != exitFailed {
-		t.Errorf("a second one of that name: %+v", again)
+	if second := runs(t, "", "--config", config, "token", "add", "reader"); second.code != exitFailed {
+		t.Errorf("a second one of that name: %+v", second)
 	}
 	if info, err := os.Stat(filepath.Join(filepath.Dir(config), "secret-file")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file of tokens: %v, %v", info, err)
@@ -229,18 +229,8 @@ func TestPageOfServe(t *testing.T) {
 	if status, _ := fetch(t, base+"/api/v1/stats"); status != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", status)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/v1/stats", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Close = true
-	request.Header.Set("Authorization", "Bearer "+token)
-	response, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Errorf("with a token: %v, %v", response, err)
-	}
-	if err == nil {
-		_ = response.Body.Close()
+	if status := fetchAs(t, base+"/api/v1/stats", token); status != http.StatusOK {
+		t.Errorf("with a token: %d", status)
 	}
 	link := runs(t, "", "--config", config, "--repo", repo, "ui")
 	if link.code != exitOK || !strings.HasPrefix(link.stdout, base+"/#code=") {
@@ -257,11 +247,35 @@ func TestPageOfServe(t *testing.T) {
 	if rm := runs(t, "", "--config", config, "token", "rm", "reader"); rm.code != exitOK {
 		t.Errorf("%+v", rm)
 	}
+	if status := fetchAs(t, base+"/api/v1/stats", token); status != http.StatusUnauthorized {
+		t.Errorf("with a token that was removed: %d", status)
+	}
+	again := runs(t, "", "--config", config, "token", "add", "reader")
+	if status := fetchAs(t, base+"/api/v1/stats", strings.TrimSpace(again.stdout)); status != http.StatusOK {
+		t.Errorf("with one that was added: %d", status)
+	}
 	for _, address := range []string{"0.0.0.0:0", "10.0.0.1:1", ":8448", "example.org:1", "nonsense"} {
 		if got := runs(t, "", "--repo", repo+"2", "serve", "--listen", "127.0.0.1:0", "--admin", address); got.code != exitUsage {
 			t.Errorf("--admin %s: %+v", address, got)
 		}
 	}
+}
+
+// fetchAs is the status of what is at url for who shows a token.
+func fetchAs(t *testing.T, url, token string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Close = true
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.StatusCode
 }
 
 // requestsIn is how many requests of the gateway the samples of a process have.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/internal/scratch"
 )
 
 // A verdict is what "index verify --json" prints.
@@ -136,11 +137,11 @@ func indexOf(ctx context.Context, r io.ReadSeeker) (*index.File, func(), error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	file, err := os.CreateTemp("", "dagstore-verify-*")
+	file, err := scratch.File("", "dagstore-verify-*")
 	if err != nil {
 		return nil, nil, err
 	}
-	remove := func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) } // a temporary file
+	remove := func() { _ = file.Close() } // a temporary file
 	stats, err := b.WriteTo(ctx, file, [16]byte{})
 	if err != nil {
 		remove()

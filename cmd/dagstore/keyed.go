@@ -6,34 +6,82 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/shard"
 )
 
-// eachKey carries out do for each key, one after the other, and tells of those
-// that failed.
-func (a *app) eachKey(ctx context.Context, keys []string, do func(shard.Key) error) error {
-	var t tally
-	for _, key := range keys {
-		err := shard.Key(key).Validate()
-		if err == nil {
-			err = do(shard.Key(key))
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			a.notef("%s: %v", showKey(shard.Key(key)), err)
-		}
-		t.add(err)
-	}
-	return t.err()
+// A deed is what a command does with each of some shards, or of what else it
+// names.
+type deed struct {
+	do func(store storage, name string) error
+	// was finds out, with the next process that holds the store, whether what may
+	// have been done was done, and then says so as do does; nil: do may be called
+	// again.
+	was func(store storage, name string) (bool, error)
 }
 
-// eachShard carries something out for many shards at once.
+// eachKey carries out d for each key, one after the other, and tells of those that
+// failed.
+func (a *app) eachKey(ctx context.Context, cfg *dagstore.Config, keys []string, d deed) error {
+	do := d.do
+	d.do = func(store storage, key string) error {
+		if err := shard.Key(key).Validate(); err != nil {
+			return err
+		}
+		return do(store, key)
+	}
+	return a.each(ctx, cfg, keys, d)
+}
+
+// each carries out d for each name, one after the other, and tells of those that
+// failed. If the process that holds the store ends meanwhile it goes on with the
+// next one, or with the store itself.
+func (a *app) each(ctx context.Context, cfg *dagstore.Config, names []string, d deed) error {
+	var t tally
+	unsure := false // whether the first of names was done
+	return a.withStore(ctx, false, cfg, func(store storage) error {
+		for ; len(names) > 0; names = names[1:] {
+			err := d.one(store, names[0], unsure)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if errors.Is(err, client.ErrGone) {
+				unsure = d.was != nil && (unsure || errors.Is(err, client.ErrUnsure))
+				a.notef("%s: the process that held the store has ended: going on without it", showText(names[0]))
+				return &againError{err}
+			}
+			if unsure = false; err != nil {
+				a.notef("%s: %v", showText(names[0]), err)
+			}
+			t.add(err)
+		}
+		return t.err()
+	})
+}
+
+// one carries it out for one name, unless it proves to have been done.
+func (d *deed) one(store storage, name string, unsure bool) error {
+	if unsure {
+		if done, err := d.was(store, name); done || err != nil {
+			return err
+		}
+	}
+	return d.do(store, name)
+}
+
+// eachShard carries something out for many shards at once. If the process that
+// holds the store ends meanwhile, run can be called again with what is left.
 type eachShard struct {
 	jobs int
 	do   func(context.Context, shard.Info) error
 	told func(shard.Info, error) error // called one at a time; its error ends all
+
+	dry bool // nothing is changed by it
+
+	t      tally
+	tried  map[shard.Key]bool // those that would come again with what is left, and are not to
+	unsure []shard.Info       // that may have been done when the process ended
 }
 
 // A chosen is one shard of a listing, or why it cannot be listed.
@@ -44,7 +92,7 @@ type chosen struct {
 
 // run carries it out for all that shards yields, and returns how it went. A
 // record that cannot be read is one failure; another error of shards ends it.
-func (e eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, error]) (t tally, err error) {
+func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, error]) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	var (
@@ -59,20 +107,55 @@ func (e eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, erro
 					c.err = e.do(ctx, c.info)
 				}
 				mu.Lock()
-				if ctx.Err() == nil {
-					t.add(c.err)
-					if err := e.told(c.info, c.err); err != nil {
-						stop(err)
-					}
-				}
+				e.heard(ctx, c, stop)
 				mu.Unlock()
 			}
 		})
 	}
-	feed(ctx, stop, shards, queue)
+	feed(ctx, stop, e.left(shards), queue)
 	close(queue)
 	workers.Wait()
-	return t, context.Cause(ctx)
+	return context.Cause(ctx)
+}
+
+// heard notes how it went with one shard.
+func (e *eachShard) heard(ctx context.Context, c chosen, stop context.CancelCauseFunc) {
+	if errors.Is(c.err, client.ErrGone) {
+		if errors.Is(c.err, client.ErrUnsure) {
+			e.unsure = append(e.unsure, c.info)
+		}
+		stop(&againError{c.err})
+		return
+	}
+	// An item that was done counts, also if another one has ended all meanwhile.
+	if ctx.Err() != nil && c.err != nil {
+		return
+	}
+	if c.err != nil || e.dry {
+		if e.tried == nil {
+			e.tried = make(map[shard.Key]bool)
+		}
+		e.tried[c.info.Key] = true
+	}
+	e.t.add(c.err)
+	if err := e.told(c.info, c.err); err != nil {
+		stop(err)
+	}
+}
+
+// left yields those that have not been tried before.
+func (e *eachShard) left(shards iter.Seq2[shard.Info, error]) iter.Seq2[shard.Info, error] {
+	return func(yield func(shard.Info, error) bool) {
+		for info, err := range shards {
+			key := info.Key
+			if one, ok := errors.AsType[*shard.Error](err); ok {
+				key = one.Key
+			}
+			if !e.tried[key] && !yield(info, err) {
+				return
+			}
+		}
+	}
 }
 
 // feed hands over what shards yields, until ctx ends.
@@ -80,6 +163,9 @@ func feed(ctx context.Context, stop context.CancelCauseFunc, shards iter.Seq2[sh
 	for info, err := range shards {
 		if one, ok := errors.AsType[*shard.Error](err); ok {
 			info.Key = one.Key
+		} else if errors.Is(err, client.ErrGone) {
+			stop(&againError{err})
+			return
 		} else if err != nil {
 			stop(err)
 			return

@@ -8,9 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
-	"strings"
 
-	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 	"github.com/spf13/cobra"
 
@@ -136,7 +134,7 @@ over. Each must be in the shard. After an error nothing has changed.`,
 				if err := from.start(); err != nil {
 					return err
 				}
-				return a.putManifest(ctx, store, key, m, multihashLines(from), &opts)
+				return a.putManifest(ctx, store, key, m, membersOf(from), &opts)
 			})
 		},
 	}
@@ -186,42 +184,19 @@ func (a *app) putManifest(
 	return a.printManifest(key, put)
 }
 
-// multihashLines reads multihashes and CIDs, one a line.
-func multihashLines(in io.Reader) iter.Seq2[multihash.Multihash, error] {
+// membersOf reads the members of a manifest. A line that is none is a wrong command
+// line.
+func membersOf(in io.Reader) iter.Seq2[multihash.Multihash, error] {
 	return func(yield func(multihash.Multihash, error) bool) {
-		lines, n := bufio.NewScanner(in), 0
-		for lines.Scan() {
-			n++
-			text := strings.TrimSpace(lines.Text())
-			if text == "" {
-				continue
+		for mh, err := range wire.ReadMembers(in) {
+			if bad, ok := errors.AsType[*wire.LineError](err); ok {
+				err = exitError(exitUsage, bad)
 			}
-			mh, err := parseMultihash(text)
-			if err != nil {
-				err = exitError(exitUsage, fmt.Errorf("line %d: %w", n, err))
-			}
-			if !yield(mh, err) || err != nil {
+			if !yield(mh, err) {
 				return
 			}
 		}
-		if err := lines.Err(); err != nil {
-			yield(nil, fmt.Errorf("after line %d: %w", n, err))
-		}
 	}
-}
-
-// parseMultihash reads a CID or a multihash.
-func parseMultihash(text string) (multihash.Multihash, error) {
-	if c, err := cid.Decode(text); err == nil {
-		return c.Hash(), nil
-	}
-	if mh, err := multihash.FromB58String(text); err == nil {
-		return mh, nil
-	}
-	if mh, err := multihash.FromHexString(text); err == nil {
-		return mh, nil
-	}
-	return nil, fmt.Errorf("%q is neither a CID nor a multihash", text)
 }
 
 // A forgottenObject is what "manifest rm --json" prints.
@@ -237,23 +212,30 @@ func (a *app) manifestRmCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, key := cmd.Context(), shard.Key(args[0])
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				var t tally
-				for _, name := range args[1:] {
-					err := store.RemoveManifest(ctx, key, name)
-					if ctx.Err() != nil {
-						return ctx.Err()
+			forgotten := func(name string) error {
+				if !a.jsonOut {
+					return nil
+				}
+				return printJSON(a.stdout, forgottenObject{string(key), name})
+			}
+			return a.each(ctx, &dagstore.Config{}, args[1:], deed{
+				do: func(store storage, name string) error {
+					if err := store.RemoveManifest(ctx, key, name); err != nil {
+						return err
 					}
-					if err != nil {
-						a.notef("%s: %v", showText(name), err)
-					} else if a.jsonOut {
-						if err := printJSON(a.stdout, forgottenObject{string(key), name}); err != nil {
-							return err
+					return forgotten(name)
+				},
+				was: func(store storage, name string) (bool, error) {
+					for m, err := range store.Manifests(ctx, key) {
+						if err == nil && m.Name == name {
+							return false, nil
+						}
+						if err != nil && !errors.Is(err, shard.ErrIndex) { // of one manifest
+							return false, err
 						}
 					}
-					t.add(err)
-				}
-				return t.err()
+					return true, forgotten(name)
+				},
 			})
 		},
 	}

@@ -29,14 +29,12 @@ func (a *app) keepingCommand(name, short, long string, do func(storage, context.
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				return a.eachKey(ctx, args, func(key shard.Key) error {
-					if err := do(store, ctx, key); err != nil {
-						return err
-					}
-					return a.changed(ctx, store, name+"ned", key)
-				})
-			})
+			return a.eachKey(ctx, &dagstore.Config{}, args, deed{do: func(store storage, key string) error {
+				if err := do(store, ctx, shard.Key(key)); err != nil {
+					return err
+				}
+				return a.changed(ctx, store, name+"ned", shard.Key(key))
+			}})
 		},
 	}
 	a.jsonFlag(cmd)

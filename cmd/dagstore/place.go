@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dagstore/dagstore/internal/admin/wire"
+	"github.com/dagstore/dagstore/internal/scratch"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/shard"
 )
@@ -137,11 +138,10 @@ const mostList = 1 << 30
 // server that waits for its reader, while that adds CARs, would give up.
 func spool(r io.ReadCloser, most int64) (io.ReadCloser, error) {
 	defer r.Close() // it was only read
-	f, err := os.CreateTemp("", "dagstore-list-*")
+	f, err := scratch.File("", "dagstore-list-*")
 	if err != nil {
 		return nil, err
 	}
-	all := &spooled{f}
 	n, err := io.Copy(f, io.LimitReader(r, most+1))
 	if err == nil && n > most {
 		err = fmt.Errorf("it is longer than %d bytes", most)
@@ -150,17 +150,9 @@ func spool(r io.ReadCloser, most int64) (io.ReadCloser, error) {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return nil, errors.Join(err, all.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	return all, nil
-}
-
-// spooled is a file that goes when it is closed.
-type spooled struct{ *os.File }
-
-// Close implements [io.Closer].
-func (s *spooled) Close() error {
-	return errors.Join(s.File.Close(), os.Remove(s.Name()))
+	return f, nil
 }
 
 // fromList yields the entries of a list; false: no more is wanted.

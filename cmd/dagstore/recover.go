@@ -36,18 +36,15 @@ A glob without a slash is held against the last part of the key.`,
 				return exitError(exitUsage, err)
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				again := func(ctx context.Context, key shard.Key) error { return store.Recover(ctx, key, nil) }
-				if len(args) == 0 {
-					return a.recoverAll(ctx, store, opts, again)
+			if len(args) == 0 {
+				return a.recoverAll(ctx, opts)
+			}
+			return a.eachKey(ctx, &dagstore.Config{}, args, deed{do: func(store storage, key string) error {
+				if err := store.Recover(ctx, shard.Key(key), nil); err != nil {
+					return err
 				}
-				return a.eachKey(ctx, args, func(key shard.Key) error {
-					if err := again(ctx, key); err != nil {
-						return err
-					}
-					return a.changed(ctx, store, "recovered", key)
-				})
-			})
+				return a.changed(ctx, store, "recovered", shard.Key(key))
+			}})
 		},
 	}
 	flags := cmd.Flags()
@@ -74,11 +71,12 @@ func (o *recoverOptions) check(args []string) error {
 }
 
 // recoverAll tries all again that opts choose.
-func (a *app) recoverAll(ctx context.Context, store storage, opts recoverOptions, again func(context.Context, shard.Key) error) error {
+func (a *app) recoverAll(ctx context.Context, opts recoverOptions) error {
 	out := bufio.NewWriter(a.stdout)
+	var store storage
 	each := eachShard{
 		jobs: opts.jobs,
-		do:   func(ctx context.Context, info shard.Info) error { return again(ctx, info.Key) },
+		do:   func(ctx context.Context, info shard.Info) error { return store.Recover(ctx, info.Key, nil) },
 		told: func(info shard.Info, err error) error {
 			var now shard.Info
 			if err == nil {
@@ -95,12 +93,15 @@ func (a *app) recoverAll(ctx context.Context, store storage, opts recoverOptions
 	if err != nil {
 		return err
 	}
-	t, err := each.run(ctx, opts.choose(store.Shards(ctx, &dagstore.Filter{States: failed})))
+	err = a.withStore(ctx, false, &dagstore.Config{}, func(reached storage) error {
+		store = reached
+		return each.run(ctx, opts.choose(store.Shards(ctx, &dagstore.Filter{States: failed})))
+	})
 	if err != nil {
 		return err
 	}
-	a.notef("%d recovered, %d failed again", t.done, t.failed)
-	return t.err()
+	a.notef("%d recovered, %d failed again", each.t.done, each.t.failed)
+	return each.t.err()
 }
 
 // choose yields the shards that are meant.

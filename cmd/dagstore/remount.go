@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
@@ -52,12 +53,19 @@ was cut off goes on when it is repeated:
 				return exitError(exitUsage, err)
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				r := &remounter{app: a, store: store, opts: opts, how: how}
-				if opts.mapped {
-					return r.all(ctx, args[0], args[1])
-				}
-				return a.eachKey(ctx, args[:1], func(key shard.Key) error { return r.one(ctx, key, args[1]) })
+			r := &remounter{app: a, opts: opts, how: how}
+			if opts.mapped {
+				return r.all(ctx, args[0], args[1])
+			}
+			return a.eachKey(ctx, &dagstore.Config{}, args[:1], deed{
+				do: func(store storage, key string) error {
+					r.store = store
+					return r.one(ctx, shard.Key(key), args[1])
+				},
+				was: func(store storage, key string) (bool, error) {
+					r.store = store
+					return r.wasOne(ctx, shard.Key(key), args[1])
+				},
 			})
 		},
 	}
@@ -95,6 +103,19 @@ func (r *remounter) one(ctx context.Context, key shard.Key, name string) error {
 	return r.print(r.app.stdout, info)
 }
 
+// wasOne looks whether a shard lies where name says.
+func (r *remounter) wasOne(ctx context.Context, key shard.Key, name string) (bool, error) {
+	m, err := r.app.mountOf(name)
+	if err != nil {
+		return false, err
+	}
+	info, err := r.store.Info(ctx, key)
+	if err != nil || info.URL != m.URL() {
+		return false, err
+	}
+	return true, r.print(r.app.stdout, info)
+}
+
 // move remounts a shard, unless nothing is to be changed.
 func (r *remounter) move(ctx context.Context, key shard.Key, m mount.Mount) error {
 	if r.opts.dryRun {
@@ -113,6 +134,7 @@ func (r *remounter) all(ctx context.Context, from, to string) error {
 	out := bufio.NewWriter(r.app.stdout)
 	each := eachShard{
 		jobs: r.opts.jobs,
+		dry:  r.opts.dryRun,
 		do: func(ctx context.Context, info shard.Info) error {
 			url, _ := moved(info.URL, from, to)
 			m, err := r.app.mounts.Open(url)
@@ -130,7 +152,14 @@ func (r *remounter) all(ctx context.Context, from, to string) error {
 			return errors.Join(r.print(out, info), out.Flush())
 		},
 	}
-	t, err := each.run(ctx, lyingBelow(r.store.Shards(ctx, nil), from, to))
+	err = r.app.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
+		r.store = store
+		if err := r.wereMoved(ctx, &each, from, to); err != nil {
+			return err
+		}
+		return each.run(ctx, lyingBelow(store.Shards(ctx, nil), from, to))
+	})
+	t := &each.t
 	switch {
 	case err != nil:
 		return err
@@ -139,6 +168,28 @@ func (r *remounter) all(ctx context.Context, from, to string) error {
 	}
 	r.app.notef("%d %s, %d failed", t.done, r.did(), t.failed)
 	return t.err()
+}
+
+// wereMoved looks which of those were remounted of which that is not known. The
+// others come again.
+func (r *remounter) wereMoved(ctx context.Context, each *eachShard, from, to string) error {
+	for ; len(each.unsure) > 0; each.unsure = each.unsure[1:] {
+		was := each.unsure[0]
+		now, err := r.store.Info(ctx, was.Key)
+		switch url, _ := moved(was.URL, from, to); {
+		case errors.Is(err, client.ErrGone):
+			return &againError{err}
+		case errors.Is(err, shard.ErrUnknown), err == nil && now.URL != url:
+		case err != nil:
+			return err
+		default:
+			each.t.add(nil)
+			if err := each.told(was, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (r *remounter) did() string {

@@ -46,26 +46,25 @@ were of the old revision and go with it.`,
 func (a *app) replace(ctx context.Context, key shard.Key, name string, opts *dagstore.RegisterOptions) error {
 	var lies lies
 	cfg := &dagstore.Config{Events: dagstore.Events{Fault: lies.hear}}
-	err := a.withStore(ctx, false, cfg, func(store storage) error {
-		return a.eachKey(ctx, []string{string(key)}, func(key shard.Key) error {
-			info, err := store.Info(ctx, key)
-			if err != nil {
-				return err
-			}
-			m, err := a.mountOf(name)
-			if err != nil {
-				return err
-			}
-			given := opts
-			if given != nil {
-				given.Pin, given.Labels, given.Serve = info.Local.Pinned, info.Labels, info.Local.Chosen
-			}
-			if err := store.Replace(ctx, key, m, given); err != nil {
-				return err
-			}
-			return a.changed(ctx, store, "replaced", key)
-		})
-	})
+	// Done twice it comes to the same.
+	err := a.eachKey(ctx, cfg, []string{string(key)}, deed{do: func(store storage, _ string) error {
+		info, err := store.Info(ctx, key)
+		if err != nil {
+			return err
+		}
+		m, err := a.mountOf(name)
+		if err != nil {
+			return err
+		}
+		given := opts
+		if given != nil {
+			given.Pin, given.Labels, given.Serve = info.Local.Pinned, info.Labels, info.Local.Chosen
+		}
+		if err := store.Replace(ctx, key, m, given); err != nil {
+			return err
+		}
+		return a.changed(ctx, store, "replaced", key)
+	}})
 	lies.tell(a)
 	return err
 }

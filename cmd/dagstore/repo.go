@@ -173,7 +173,7 @@ func (a *app) withEither(ctx context.Context, create bool, cfg *dagstore.Config,
 	hub, heard := admin.NewHub(), cfg.Events.Fault
 	cfg.Events = dagstore.Tee(cfg.Events, hub.Events())
 	var store *dagstore.Store
-	for store == nil {
+	for tries := 1; store == nil; tries++ {
 		var reached *client.Client
 		store, reached, err = a.openOrReach(ctx, at, create, cfg, far != nil)
 		if err != nil {
@@ -184,11 +184,8 @@ func (a *app) withEither(ctx context.Context, create bool, cfg *dagstore.Config,
 		}
 		reached.Heard = heard
 		err := errors.Join(far(farStore{reached}), reached.Close())
-		if !beforeAnything(err, reached) || ctx.Err() != nil {
-			if errors.Is(err, client.ErrGone) {
-				err = fmt.Errorf("%w; what was done is done: run the command again", err)
-			}
-			return err
+		if !goesOn(err, reached) || ctx.Err() != nil || tries == mostHolders {
+			return afterHolder(err)
 		}
 	}
 	h := a.hold(ctx, store, hub, at.dir)
@@ -200,18 +197,36 @@ func (a *app) withEither(ctx context.Context, create bool, cfg *dagstore.Config,
 	return err
 }
 
-// errBeforeAnything is what a command meets whose holder has ended before it
-// did anything.
-var errBeforeAnything = errors.New("the process that held the store has ended")
+// mostHolders is with how many processes one after the other a command tries.
+const mostHolders = 16
 
-// beforeAnything reports whether nothing has come of a command, since the holder
-// has ended just as it was reached: it can be tried with the next one.
-func beforeAnything(err error, reached *client.Client) bool {
-	if errors.Is(err, errBeforeAnything) {
+// An againError is what a command ends with whose holder has gone away, and that
+// knows how to go on with the next one.
+type againError struct{ err error }
+
+func (e *againError) Error() string { return e.err.Error() }
+func (e *againError) Unwrap() error { return e.err }
+
+// goesOn reports whether a command goes on with the next process that holds the
+// store, since this one has ended: it knows how, or nothing has come of it yet. What
+// may have been carried out, and is not to be a second time, it does not repeat.
+func goesOn(err error, reached *client.Client) bool {
+	if _, ok := errors.AsType[*againError](err); ok {
 		return true
 	}
 	ending := errors.Is(err, client.ErrGone) || errors.Is(err, dagstore.ErrClosed)
-	return ending && reached.Answered() <= 1 // that it was asked who it is
+	return ending && !errors.Is(err, client.ErrUnsure) && reached.Answered() <= 1 // that it was asked who it is
+}
+
+// afterHolder says of a command that ended with its holder what is known.
+func afterHolder(err error) error {
+	switch {
+	case errors.Is(err, client.ErrUnsure):
+		return fmt.Errorf("%w: look before you run the command again", err)
+	case errors.Is(err, client.ErrGone):
+		return fmt.Errorf("%w; what was done is done: run the command again", err)
+	}
+	return err
 }
 
 const (

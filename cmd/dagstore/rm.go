@@ -32,8 +32,10 @@ A shard that somebody holds is refused, unless --wait or --force says otherwise.
 				return exitError(exitUsage, errors.New("--wait and --force exclude each other"))
 			}
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				return a.eachKey(ctx, args, func(key shard.Key) error { return a.rmOne(ctx, store, key, opts) })
+			r := &remover{app: a, opts: opts}
+			return a.eachKey(ctx, &dagstore.Config{}, args, deed{
+				do:  func(store storage, key string) error { return r.one(ctx, store, shard.Key(key)) },
+				was: func(store storage, key string) (bool, error) { return r.wasRemoved(ctx, store, shard.Key(key)) },
 			})
 		},
 	}
@@ -45,25 +47,49 @@ A shard that somebody holds is refused, unless --wait or --force says otherwise.
 	return cmd
 }
 
-func (a *app) rmOne(ctx context.Context, store storage, key shard.Key, opts rmOptions) error {
-	info, err := store.Info(ctx, key)
-	if err != nil {
+// A remover carries out one command.
+type remover struct {
+	app  *app
+	opts rmOptions
+	last shard.Info // as it was before it was to be removed
+}
+
+func (r *remover) one(ctx context.Context, store storage, key shard.Key) (err error) {
+	switch r.last, err = store.Info(ctx, key); {
+	case err != nil:
+		return err
+	case r.opts.dryRun:
+		return r.tell("would remove")
+	}
+	if err := store.Destroy(ctx, key, &dagstore.DestroyOptions{Held: r.opts.held()}); err != nil {
 		return err
 	}
-	verb := "removed"
-	if opts.dryRun {
-		verb = "would remove"
-	} else {
-		if err := store.Destroy(ctx, key, &dagstore.DestroyOptions{Held: opts.held()}); err != nil {
-			return err
-		}
-		info.State = shard.Gone
+	return r.removed()
+}
+
+// wasRemoved looks whether the last shard is gone. One of the same key that was
+// registered at another moment is another one.
+func (r *remover) wasRemoved(ctx context.Context, store storage, key shard.Key) (bool, error) {
+	info, err := store.Info(ctx, key)
+	if errors.Is(err, shard.ErrUnknown) || err == nil && !info.Registered.Equal(r.last.Registered) {
+		return true, r.removed()
 	}
-	if a.jsonOut {
-		return printJSON(a.stdout, wire.ShardOf(info))
+	return false, err
+}
+
+func (r *remover) removed() error {
+	r.last.State = shard.Gone
+	return r.tell("removed")
+}
+
+// tell says what was, or would be, done with the last one.
+func (r *remover) tell(verb string) error {
+	info := r.last
+	if r.app.jsonOut {
+		return printJSON(r.app.stdout, wire.ShardOf(info))
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s  %s  frees the index of %s and %s of copies; %s is left as it is\n",
-		verb, showKey(key), plural(info.Sections, "block"), showBytes(info.Local.Bytes), info.URL)
+	_, err := fmt.Fprintf(r.app.stdout, "%s  %s  frees the index of %s and %s of copies; %s is left as it is\n",
+		verb, showKey(info.Key), plural(info.Sections, "block"), showBytes(info.Local.Bytes), info.URL)
 	return err
 }
 

@@ -27,22 +27,20 @@ store has seen it.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				first := true
-				return a.eachKey(ctx, args, func(key shard.Key) error {
-					d, err := store.Detail(ctx, key)
-					switch {
-					case err != nil:
-						return err
-					case a.jsonOut:
-						return printJSON(a.stdout, d)
-					case !first:
-						fmt.Fprintln(a.stdout)
-					}
-					first = false
-					return printDetail(a.stdout, &d)
-				})
-			})
+			first := true
+			return a.eachKey(ctx, &dagstore.Config{}, args, deed{do: func(store storage, key string) error {
+				d, err := store.Detail(ctx, shard.Key(key))
+				switch {
+				case err != nil:
+					return err
+				case a.jsonOut:
+					return printJSON(a.stdout, d)
+				case !first:
+					fmt.Fprintln(a.stdout)
+				}
+				first = false
+				return printDetail(a.stdout, &d)
+			}})
 		},
 	}
 	a.jsonFlag(cmd)

@@ -48,6 +48,7 @@ it next is watched; if none does, this one holds it meanwhile.`,
 func (a *app) watch(ctx context.Context, kinds []string) error {
 	last := ""
 	for {
+		before := last
 		err := a.withEither(ctx, false, &dagstore.Config{}, func(h *holder) error {
 			a.notef("no other process holds the store: this one does, while it watches")
 			return a.printEvents(h.hub.Follow(ctx, last), kinds, &last)
@@ -57,6 +58,8 @@ func (a *app) watch(ctx context.Context, kinds []string) error {
 		switch {
 		case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
 			return nil
+		case errors.Is(err, client.ErrBroken) && last != before:
+			continue // it was listened to too slowly, and what is missing is told
 		case !errors.Is(err, client.ErrGone) && !errors.Is(err, io.EOF):
 			return err
 		}

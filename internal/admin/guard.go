@@ -240,8 +240,9 @@ func (s *Server) reached(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() == nil {
 			s.log.Warn("an answer of the admin API was broken off", "route", c.route.pattern(), "who", c.who, "error", err)
 		}
-		// What has been sent is not all of it: the connection is broken off, so
-		// that nobody takes it for that.
+		// What there is of it goes out, and then it is broken off: what has been sent
+		// is not all of it, and nobody is to take it for that.
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	default:
 		s.refuse(w, r, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/admin/wire"
+	"github.com/dagstore/dagstore/internal/scratch"
 )
 
 const (
@@ -333,10 +334,9 @@ func (o *job) append(line []byte) (err error) {
 		return nil
 	}
 	if o.results == nil {
-		if o.results, err = os.CreateTemp(o.jobs.scratch, "dagstore-job-*"); err != nil {
+		if o.results, err = scratch.File(o.jobs.scratch, "dagstore-job-*"); err != nil {
 			return err
 		}
-		hide(o.results)
 	}
 	if _, err := o.results.WriteAt(line, o.size); err != nil {
 		return err
@@ -381,8 +381,7 @@ func (o *job) discard() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.results != nil {
-		name := o.results.Name()
-		_ = errors.Join(o.results.Close(), os.Remove(name)) // it may be gone already
+		_ = o.results.Close() // nobody wants it any more
 		o.results, o.size = nil, 0
 	}
 }

@@ -70,8 +70,8 @@ func (p *paced) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Flush sends what is there.
-func (p *paced) Flush() error {
+// FlushError is for [http.ResponseController], as Unwrap is.
+func (p *paced) FlushError() error {
 	p.wait()
 	return p.control.Flush()
 }

@@ -15,8 +15,8 @@ var layers = []struct {
 	why    string // what the group is, and so why it must not look down
 	groups []string
 }{
-	{"crash-testable files, mapping with faults as errors, metrics, bounded sorting: they know nothing of CARs", []string{
-		"internal/vfs internal/mmap internal/metrics internal/extsort"}},
+	{"crash-testable files, mapping with faults as errors, metrics, bounded sorting, files without a name: they know nothing of CARs", []string{
+		"internal/vfs internal/mmap internal/metrics internal/extsort internal/scratch"}},
 	{"what CIDs say: denylists of them, pieces of Filecoin. They know nothing of ours", []string{"internal/denylist internal/piece"}},
 	{"plain values that everything speaks in", []string{"shard"}},
 	{"what a block says by itself: it knows no CAR and no store", []string{"internal/nodes"}},

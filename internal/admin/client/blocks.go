@@ -17,6 +17,7 @@ import (
 	"github.com/dagstore/dagstore/index"
 	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/internal/car"
+	"github.com/dagstore/dagstore/internal/scratch"
 	"github.com/dagstore/dagstore/shard"
 )
 
@@ -37,7 +38,7 @@ func (b *Blocks) Get(ctx context.Context, id cid.Cid) (blockformat.Block, error)
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, gone(ctx, err)
+		return nil, b.c.broke(ctx, err)
 	}
 	if err := car.Check(id, 0, data); err != nil && id.Prefix().MhType != multihash.IDENTITY {
 		return nil, err
@@ -98,14 +99,17 @@ func (c *Client) OpenIndex(ctx context.Context, key shard.Key) (*Index, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	f, err := os.CreateTemp("", "dagstore-index-*")
+	f, err := scratch.File("", "dagstore-index-*")
 	if err != nil {
 		return nil, err
 	}
 	ix := &Index{file: f}
 	n, err := io.Copy(f, response.Body)
 	if err != nil {
-		return nil, errors.Join(gone(ctx, err), ix.Close())
+		if failed := bodyOf(response).failed; failed != nil {
+			err = c.broke(ctx, failed)
+		}
+		return nil, errors.Join(err, ix.Close())
 	}
 	if ix.File, err = index.NewFile(f, n); err != nil {
 		return nil, errors.Join(err, ix.Close())
@@ -115,7 +119,7 @@ func (c *Client) OpenIndex(ctx context.Context, key shard.Key) (*Index, error) {
 
 // Close removes the copy.
 func (x *Index) Close() error {
-	return errors.Join(x.file.Close(), os.Remove(x.file.Name()))
+	return x.file.Close()
 }
 
 // A CAR reads the CAR of a shard as it lies at its source. It is for one
@@ -127,6 +131,7 @@ type CAR struct {
 	size int64
 	at   int64
 	body io.ReadCloser // of a request that has come to at; nil: none
+	came bool          // something has come of that request
 }
 
 // CAR reads the CAR of a shard, under ctx.
@@ -140,26 +145,48 @@ func (c *Client) CAR(ctx context.Context, key shard.Key) (*CAR, error) {
 	return &CAR{ctx: ctx, c: c, key: key, size: response.ContentLength}, nil
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. Who takes long over what it brings is no reason for
+// it to end, and what kept the other side from going on is told by that as an
+// answer to a request for the rest.
 func (r *CAR) Read(p []byte) (int, error) {
-	if r.at >= r.size {
-		return 0, io.EOF
-	}
-	if r.body == nil {
-		path, query := at(r.key, "/file/car")
-		header := http.Header{"Range": {"bytes=" + strconv.FormatInt(r.at, 10) + "-"}}
-		response, err := r.c.send(r.ctx, request{method: http.MethodGet, path: path, query: query, header: header}) //nolint:bodyclose // Close and Seek do
-		if err != nil {
+	for {
+		if r.at >= r.size {
+			return 0, io.EOF
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if r.body == nil {
+			if err := r.ask(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := r.body.Read(p)
+		r.at += int64(n)
+		if n > 0 {
+			r.came = true
+			return n, nil // an error comes again
+		}
+		if err == nil {
+			continue
+		}
+		if err = r.c.broke(r.ctx, err); !errors.Is(err, ErrBroken) || !r.came {
 			return 0, err
 		}
-		r.body = response.Body
+		r.drop()
 	}
-	n, err := r.body.Read(p)
-	r.at += int64(n)
-	if err != nil && (!errors.Is(err, io.EOF) || r.at < r.size) {
-		err = gone(r.ctx, err)
+}
+
+// ask asks for what lies behind the position.
+func (r *CAR) ask() error {
+	path, query := at(r.key, "/file/car")
+	header := http.Header{"Range": {"bytes=" + strconv.FormatInt(r.at, 10) + "-"}}
+	response, err := r.c.send(r.ctx, request{method: http.MethodGet, path: path, query: query, header: header}) //nolint:bodyclose // Close and Seek do
+	if err != nil {
+		return err
 	}
-	return n, err
+	r.body, r.came = response.Body, false
+	return nil
 }
 
 // Seek implements [io.Seeker].

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -18,10 +18,6 @@ import (
 	"github.com/dagstore/dagstore/shard"
 )
 
-// ErrGone is what a request meets whose answer broke off: the process that held
-// the store has ended, or has been ended.
-var ErrGone = errors.New("the process that holds the store has gone away")
-
 // A Client asks one process. Its methods may be called by many goroutines.
 type Client struct {
 	base  string
@@ -29,6 +25,7 @@ type Client struct {
 	http  *http.Transport
 
 	answered atomic.Int64
+	met      atomic.Pointer[wire.Store] // who answered first
 
 	// Heard is told of damage that a request has met, of what Events.Fault tells
 	// in a process that has the store itself. It may be nil, and must be set
@@ -70,6 +67,8 @@ func (c *Client) Close() error {
 	return nil
 }
 
+const mimeJSON = "application/json"
+
 // A request is one that is to be sent.
 type request struct {
 	method, path string
@@ -77,13 +76,21 @@ type request struct {
 	body         io.Reader
 	kind         string // of the body
 	header       http.Header
+	once         bool // it is not to be made twice, see [ErrUnsure]
 }
 
-// jsonBody is v as the body of r.
+// with is r with v as its body.
 func (r request) with(v any) (request, error) {
 	text, err := json.Marshal(v)
-	r.body, r.kind = bytes.NewReader(text), "application/json"
+	r.body, r.kind = bytes.NewReader(text), mimeJSON
 	return r, err
+}
+
+// show adds to a request what lets it in.
+func (c *Client) show(r *http.Request) {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 }
 
 // send sends r and returns an answer that is no problem. Its body must be closed.
@@ -91,6 +98,10 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	at := c.base + r.path
 	if len(r.query) > 0 {
 		at += map[bool]string{false: "?", true: "&"}[strings.Contains(at, "?")] + r.query.Encode()
+	}
+	given := &source{r: r.body}
+	if r.body != nil && r.kind != mimeJSON {
+		r.body = given
 	}
 	request, err := http.NewRequestWithContext(ctx, r.method, at, r.body)
 	if err != nil {
@@ -102,42 +113,55 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.kind != "" {
 		request.Header.Set("Content-Type", r.kind)
 	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	c.show(request)
+	var sent atomic.Bool
+	if r.once {
+		trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
+		request = request.WithContext(httptrace.WithClientTrace(ctx, trace))
 	}
 	response, err := c.http.RoundTrip(request)
-	if err != nil {
-		return nil, gone(ctx, err)
+	if cause := given.failed.Load(); cause != nil && err != nil {
+		return nil, *cause // there was no more to send
 	}
+	if err != nil {
+		if err = c.broke(ctx, err); sent.Load() && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", ErrUnsure, err)
+		}
+		return nil, err
+	}
+	response.Body = &body{ReadCloser: response.Body}
 	if response.StatusCode < 300 {
 		c.answered.Add(1)
 		return response, nil
 	}
 	defer response.Body.Close()
-	return nil, problemIn(ctx, response)
+	return nil, c.problemIn(ctx, response)
+}
+
+// bodyOf is the body of an answer that send has returned.
+func bodyOf(response *http.Response) *body {
+	b, ok := response.Body.(*body)
+	if !ok { // it never is another
+		b = &body{ReadCloser: response.Body}
+	}
+	return b
 }
 
 // problemIn is the problem that an answer has.
-func problemIn(ctx context.Context, response *http.Response) error {
+func (c *Client) problemIn(ctx context.Context, response *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
-		return gone(ctx, err)
+		return c.broke(ctx, err)
 	}
 	var p wire.Problem
 	if err := json.Unmarshal(text, &p); err != nil || p.Type == "" {
-		return fmt.Errorf("the holder of the store answers %s", response.Status)
+		return fmt.Errorf("%w: %s", ErrAnswer, response.Status)
 	}
 	return p.Err()
 }
 
-// gone says of a request that broke off what it means: if its context has not
-// ended, nobody is there any more.
-func gone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("%w: %w", ErrGone, err)
-}
+// readJSON reads one value.
+func readJSON(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }
 
 // call sends r and reads the answer into v, which may be nil.
 func (c *Client) call(ctx context.Context, r request, v any) error {
@@ -149,12 +173,13 @@ func (c *Client) call(ctx context.Context, r request, v any) error {
 	if v == nil {
 		return nil
 	}
-	if err := json.NewDecoder(response.Body).Decode(v); err != nil {
-		return gone(ctx, err)
+	if err := readJSON(response.Body, v); err != nil {
+		return c.wrong(ctx, bodyOf(response), err)
 	}
 	// What is left of the body is read, or the connection could not be used again.
-	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10))
-	return err
+	// All that was wanted is there, whatever comes of this.
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10))
+	return nil
 }
 
 // get is call of a GET.
@@ -165,6 +190,12 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 // post is call of a POST with a body, which may be nil.
 func (c *Client) post(ctx context.Context, path string, body, v any) error {
 	return c.do(ctx, http.MethodPost, path, nil, body, v)
+}
+
+// remove is call of a DELETE, which is not to be made twice: it would not find
+// what the first one has removed.
+func (c *Client) remove(ctx context.Context, path string, query url.Values) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: path, query: query, once: true}, nil)
 }
 
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body, v any) (err error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -14,14 +15,6 @@ import (
 
 	"github.com/dagstore/dagstore/internal/admin/wire"
 )
-
-// decode reads one value.
-func decode(body io.Reader, v any) error {
-	if err := json.NewDecoder(body).Decode(v); err != nil {
-		return errors.Join(ErrGone, err)
-	}
-	return nil
-}
 
 // follow yields the lines of an answer, as they come.
 func follow[T any](ctx context.Context, c *Client, r request) iter.Seq2[T, error] {
@@ -41,7 +34,7 @@ func follow[T any](ctx context.Context, c *Client, r request) iter.Seq2[T, error
 				return
 			}
 			if err != nil {
-				yield(zero, gone(ctx, err))
+				yield(zero, c.wrong(ctx, bodyOf(response), err))
 				return
 			}
 			if !yield(v, nil) {
@@ -64,7 +57,45 @@ func (c *Client) BeginAndFollow(ctx context.Context, job wire.NewJob) iter.Seq2[
 	if err != nil {
 		return func(yield func(wire.Result, error) bool) { yield(wire.Result{}, err) }
 	}
-	return follow[wire.Result](ctx, c, r)
+	return c.keepOn(ctx, r, "", 0, true)
+}
+
+// keepOn yields the results that r asks for, of the job id, which may not be known
+// yet. Who takes long over them is no reason for it to end: it goes on where it was
+// broken off, behind number last.
+func (c *Client) keepOn(ctx context.Context, r request, id string, last int64, wait bool) iter.Seq2[wire.Result, error] {
+	return func(yield func(wire.Result, error) bool) {
+		r, id, last := r, id, last // each loop begins anew
+		for again := true; again; r = resultsOf(id, last, wait) {
+			again = false
+			came := false
+			for result, err := range follow[wire.Result](ctx, c, r) {
+				if errors.Is(err, ErrBroken) && came && id != "" {
+					again = true
+					break
+				}
+				if err == nil {
+					came = true
+					last = max(last, result.Seq)
+				}
+				if err == nil && result.Job != nil {
+					id = result.Job.ID
+				}
+				if !yield(result, err) || err != nil {
+					return
+				}
+				if result.Job != nil && result.Job.State != wire.JobRunning {
+					return // it is the last line
+				}
+			}
+		}
+	}
+}
+
+// resultsOf asks for the results of a job behind number after.
+func resultsOf(id string, after int64, wait bool) request {
+	query := url.Values{"after": {strconv.FormatInt(after, 10)}, "follow": {strconv.FormatBool(wait)}}
+	return request{method: http.MethodGet, path: "/jobs/" + url.PathEscape(id) + "/results", query: query}
 }
 
 // Jobs are those of the process, the newest first.
@@ -89,13 +120,15 @@ func (c *Client) Cancel(ctx context.Context, id string) (out wire.Job, err error
 // Results yields the results of a job behind number after, until it ends if
 // wait is set.
 func (c *Client) Results(ctx context.Context, id string, after int64, wait bool) iter.Seq2[wire.Result, error] {
-	query := url.Values{"after": {strconv.FormatInt(after, 10)}, "follow": {strconv.FormatBool(wait)}}
-	return follow[wire.Result](ctx, c, request{method: http.MethodGet, path: "/jobs/" + url.PathEscape(id) + "/results", query: query})
+	return c.keepOn(ctx, resultsOf(id, after, wait), id, after, wait)
 }
 
-// SendList sends the list of a job, as it is read.
+// SendList sends the list of a job, as it is read. A list that comes slowly is
+// nothing bad: while there is none of it, the other side hears that there will be.
 func (c *Client) SendList(ctx context.Context, id string, list io.Reader) error {
-	return c.call(ctx, request{method: http.MethodPost, path: "/jobs/" + url.PathEscape(id) + "/list", body: list, kind: "application/x-ndjson"}, nil)
+	body := steady(list, beat)
+	defer body.Close() //nolint:errcheck // it always succeeds
+	return c.call(ctx, request{method: http.MethodPost, path: "/jobs/" + url.PathEscape(id) + "/list", body: body, kind: "application/x-ndjson"}, nil)
 }
 
 // Events yields what happens, from now on or behind the event last. It ends
@@ -123,14 +156,21 @@ func (c *Client) Events(ctx context.Context, last string, kinds ...string) iter.
 			}
 			var e wire.Event
 			err := json.Unmarshal([]byte(data), &e)
+			if err != nil {
+				err = fmt.Errorf("%w: %w", ErrAnswer, err)
+			}
 			if !yield(e, err) || err != nil {
 				return
 			}
 		}
-		err = lines.Err()
-		if err == nil {
+		if err = lines.Err(); err == nil {
 			err = io.EOF
 		}
-		yield(wire.Event{}, gone(ctx, err))
+		if in := bodyOf(response); in.failed != nil || errors.Is(err, io.EOF) {
+			err = c.broke(ctx, err)
+		} else {
+			err = c.wrong(ctx, in, err)
+		}
+		yield(wire.Event{}, err)
 	}
 }

@@ -23,7 +23,9 @@ import (
 
 // Store says who holds the store.
 func (c *Client) Store(ctx context.Context) (out wire.Store, err error) {
-	err = c.get(ctx, "/store", nil, &out)
+	if err = c.get(ctx, "/store", nil, &out); err == nil {
+		c.met.CompareAndSwap(nil, &out)
+	}
 	return out, err
 }
 
@@ -136,29 +138,48 @@ func (e *UntoldError) Error() string {
 }
 
 // Export yields the shards as lines of a list, by rising key, but for those that
-// are being removed. An [UntoldError] comes last.
+// are being removed. An [UntoldError] comes last. Who takes long over them is no
+// reason for it to end: it goes on where it was broken off.
 func (c *Client) Export(ctx context.Context, prefix string) iter.Seq2[wire.Entry, error] {
 	return func(yield func(wire.Entry, error) bool) {
 		query := make(url.Values)
 		set(query, "prefix", prefix)
-		response, err := c.send(ctx, request{method: http.MethodGet, path: "/export", query: query})
-		if err != nil {
-			yield(wire.Entry{}, err)
-			return
-		}
-		defer response.Body.Close()
-		for entry, err := range wire.ReadList(response.Body) {
-			if err != nil {
-				err = gone(ctx, err)
-			}
-			if !yield(entry, err) || err != nil {
-				return
-			}
-		}
-		if n, err := strconv.ParseInt(response.Trailer.Get(wire.Untold), 10, 64); err == nil && n > 0 {
-			yield(wire.Entry{}, &UntoldError{n})
+		for more := true; more; {
+			more = c.exportPart(ctx, query, yield)
 		}
 	}
+}
+
+// exportPart yields what one answer has. It reports whether another is to be asked
+// for, which query then says.
+func (c *Client) exportPart(ctx context.Context, query url.Values, yield func(wire.Entry, error) bool) (more bool) {
+	response, err := c.send(ctx, request{method: http.MethodGet, path: "/export", query: query})
+	if err != nil {
+		yield(wire.Entry{}, err)
+		return false
+	}
+	defer response.Body.Close()
+	in, came := bodyOf(response), false
+	for entry, err := range wire.ReadList(in) {
+		if err == nil {
+			came = true
+			query.Set("after", entry.Key)
+			if !yield(entry, nil) {
+				return false
+			}
+			continue
+		}
+		// The last line of an answer that broke off is no line.
+		if err = c.wrong(ctx, in, err); errors.Is(err, ErrBroken) && came {
+			return true
+		}
+		yield(wire.Entry{}, err)
+		return false
+	}
+	if n, err := strconv.ParseInt(response.Trailer.Get(wire.Untold), 10, 64); err == nil && n > 0 {
+		yield(wire.Entry{}, &UntoldError{n})
+	}
+	return false
 }
 
 // mostPlaces is how many places of a block one answer can have.
@@ -213,13 +234,13 @@ func (c *Client) Register(ctx context.Context, key shard.Key, m mount.Mount, opt
 	if response.StatusCode == http.StatusOK {
 		return &shard.Error{Key: key, Op: shard.OpRegister, Err: shard.ErrExists}
 	}
-	return c.hear(key, response.Body)
+	return c.hear(ctx, key, response)
 }
 
 // doing asks for something that concerns one shard.
 func (c *Client) doing(ctx context.Context, key shard.Key, what string, body any) error {
 	path, query := at(key, "/"+what)
-	r := request{method: http.MethodPost, path: path, query: query}
+	r := request{method: http.MethodPost, path: path, query: query, once: what == "remount"}
 	if body != nil {
 		var err error
 		if r, err = r.with(body); err != nil {
@@ -231,14 +252,18 @@ func (c *Client) doing(ctx context.Context, key shard.Key, what string, body any
 		return err
 	}
 	defer response.Body.Close()
-	return c.hear(key, response.Body)
+	return c.hear(ctx, key, response)
 }
 
-// hear reads a shard, and passes on what was told of it meanwhile.
-func (c *Client) hear(key shard.Key, body io.Reader) error {
+// hear reads a shard, and passes on what was told of it meanwhile. If its end does
+// not come, what was asked for is done all the same: the status says so.
+func (c *Client) hear(ctx context.Context, key shard.Key, response *http.Response) error {
 	var d wire.Detail
-	if err := decode(body, &d); err != nil {
-		return err
+	if err := readJSON(response.Body, &d); err != nil {
+		if in := bodyOf(response); in.failed == nil || ctx.Err() != nil {
+			return c.wrong(ctx, in, err)
+		}
+		return nil
 	}
 	for i := range d.Lies {
 		if c.Heard != nil {
@@ -264,7 +289,7 @@ func (c *Client) Destroy(ctx context.Context, key shard.Key, opts *dagstore.Dest
 	if opts != nil {
 		query.Set("held", wire.HeldName(opts.Held))
 	}
-	return c.do(ctx, http.MethodDelete, path, query, nil, nil)
+	return c.remove(ctx, path, query)
 }
 
 // Pin is as of [dagstore.Store].
@@ -341,15 +366,19 @@ func (c *Client) Members(ctx context.Context, key shard.Key, name string) iter.S
 			return
 		}
 		defer response.Body.Close()
-		lines := bufio.NewScanner(response.Body)
+		in := bodyOf(response)
+		lines := bufio.NewScanner(in)
 		for lines.Scan() {
 			mh, err := multihash.FromB58String(lines.Text())
+			if err != nil {
+				err = c.wrong(ctx, in, err)
+			}
 			if !yield(mh, err) || err != nil {
 				return
 			}
 		}
 		if err := lines.Err(); err != nil {
-			yield(nil, gone(ctx, err))
+			yield(nil, c.wrong(ctx, in, err))
 		}
 	}
 }
@@ -364,8 +393,10 @@ func (c *Client) PutManifest(
 	if opts != nil && opts.Loose {
 		query.Set("loose", "true")
 	}
-	body, bad := membersOf(members)
-	defer body.Close() //nolint:errcheck // it ends who writes, and always succeeds
+	given, bad := membersOf(members)
+	defer given.Close() //nolint:errcheck // it ends who writes, and always succeeds
+	body := steady(given, beat)
+	defer body.Close() //nolint:errcheck // likewise
 	var out wire.Manifest
 	err := c.call(ctx, request{method: http.MethodPut, path: path, query: query, body: body, kind: "text/plain"}, &out)
 	// An error of who gives the members is why the request broke off.
@@ -403,7 +434,7 @@ func membersOf(members iter.Seq2[multihash.Multihash, error]) (body *io.PipeRead
 // RemoveManifest is as of [dagstore.Store].
 func (c *Client) RemoveManifest(ctx context.Context, key shard.Key, name string) error {
 	path, query := manifest(key, name)
-	return c.do(ctx, http.MethodDelete, path, query, nil, nil)
+	return c.remove(ctx, path, query)
 }
 
 // Reconcile yields what does not agree in the store.
@@ -420,7 +451,10 @@ func (c *Client) Backup(ctx context.Context, dir string, opts *dagstore.BackupOp
 		b.Copies = opts.Copies
 	}
 	var out wire.Backup
-	err := c.post(ctx, "/backup", b, &out)
+	r, err := request{method: http.MethodPost, path: "/backup", once: true}.with(b)
+	if err == nil {
+		err = c.call(ctx, r, &out)
+	}
 	return dagstore.BackupReport{Linked: out.Linked, LinkedBytes: out.LinkedBytes, Copied: out.Copied, CopiedBytes: out.CopiedBytes}, err
 }
 
