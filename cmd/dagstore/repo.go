@@ -129,6 +129,7 @@ func (at place) explain(err error, create bool) error {
 		hint = `: name an empty or a new folder by --repo or DAGSTORE_PATH`
 	case errors.Is(err, dagstore.ErrNoStore):
 		hint = `: make one by "dagstore add PATH", or name another by --repo or DAGSTORE_PATH`
+	case errors.Is(err, dagstore.ErrInUse) && isSilent(err): // it says what to do
 	case errors.Is(err, dagstore.ErrInUse):
 		hint = `: wait until that process ends, or stop it`
 	case errors.Is(err, dagstore.ErrVersion):
@@ -183,7 +184,10 @@ func (a *app) withEither(ctx context.Context, create bool, cfg *dagstore.Config,
 			continue
 		}
 		reached.Heard = heard
-		err := errors.Join(far(farStore{reached}), reached.Close())
+		end := a.watchHolder(ctx, reached)
+		err := far(farStore{reached})
+		end()
+		err = errors.Join(err, reached.Close())
 		if !goesOn(err, reached) || ctx.Err() != nil || tries == mostHolders {
 			return afterHolder(err)
 		}
@@ -246,9 +250,13 @@ func (a *app) openOrReach(ctx context.Context, at place, create bool, cfg *dagst
 		}
 		// Where it is may have changed since: a holder that ended, and another.
 		if r, meetErr := meet(at.dir, a.settings.Admin.Socket, a.getenv); meetErr == nil {
-			if c, holder := r.find(ctx); c != nil && holder.API == wire.Version {
+			c, holder, silent := r.find(ctx)
+			switch {
+			case silent != nil:
+				return nil, nil, fmt.Errorf("%w: %w", err, silent)
+			case c != nil && holder.API == wire.Version:
 				return nil, c, nil
-			} else if c != nil {
+			case c != nil:
 				return nil, nil, errors.Join(fmt.Errorf("%w, %q of version %s, which speaks another language than this one", err, holder.Command, holder.Program), c.Close())
 			}
 		}

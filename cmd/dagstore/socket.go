@@ -141,20 +141,26 @@ func listenAt(ctx context.Context, path string) (net.Listener, error) {
 }
 
 // find looks for the process that holds the store, and returns nil if none
-// answers. One that holds another store is none.
-func (r *rendezvous) find(ctx context.Context) (*client.Client, *wire.Store) {
+// answers. One that holds another store is none. An error is a [silentError], if
+// none is found and somebody is there who does not answer.
+func (r *rendezvous) find(ctx context.Context) (*client.Client, *wire.Store, error) {
+	var silent error
 	for _, path := range r.paths {
 		if keptFromOthers(filepath.Dir(path), os.Geteuid(), 0, r.owner) != nil {
 			continue
 		}
-		c := client.New(client.Unix(path))
-		at, err := c.Store(ctx)
-		if err == nil && sameFolder(at.Folder, r.store) {
-			return c, &at
+		c, at, err := whoIs(ctx, path)
+		switch {
+		case err != nil:
+			silent = err
+		case c == nil:
+		case sameFolder(at.Folder, r.store):
+			return c, at, nil
+		default:
+			_ = c.Close() // it always succeeds
 		}
-		_ = c.Close() // it always succeeds
 	}
-	return nil, nil //nolint:nilnil // nobody
+	return nil, nil, silent
 }
 
 func sameFolder(a, b string) bool {

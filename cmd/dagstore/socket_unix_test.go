@@ -201,7 +201,7 @@ func TestSocketByAnyPath(t *testing.T) {
 	if a.paths[0] != b.paths[0] || a.paths[0] == other.paths[0] {
 		t.Errorf("%s, %s, %s", a.paths[0], b.paths[0], other.paths[0])
 	}
-	if c, _ := a.find(t.Context()); c != nil {
+	if c, _, _ := a.find(t.Context()); c != nil {
 		t.Error("somebody answers for a store that nobody holds")
 	}
 }
@@ -214,7 +214,7 @@ func TestAnotherStoreAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, at := theirs.find(t.Context()); c == nil || at.PID != syscall.Getpid() {
+	if c, at, _ := theirs.find(t.Context()); c == nil || at.PID != syscall.Getpid() {
 		t.Fatalf("the holder is not found: %+v", at)
 	} else if err := c.Close(); err != nil {
 		t.Error(err)
@@ -224,7 +224,7 @@ func TestAnotherStoreAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine.paths = theirs.paths
-	if c, _ := mine.find(t.Context()); c != nil {
+	if c, _, _ := mine.find(t.Context()); c != nil {
 		t.Error("the holder of another store was taken for that of this one")
 	}
 }

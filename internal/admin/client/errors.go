@@ -46,6 +46,18 @@ func (c *Client) broke(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrGone, err)
 }
 
+// Ask waits until the process says something, whatever that is, or ctx ends. It
+// counts as no answer.
+func (c *Client) Ask(ctx context.Context) { c.alive(ctx) }
+
+// PID is the process that was asked first; 0: none has said who it is.
+func (c *Client) PID() int {
+	if met := c.met.Load(); met != nil {
+		return met.PID
+	}
+	return 0
+}
+
 // alive reports whether the process is still there that was asked first.
 func (c *Client) alive(ctx context.Context) bool {
 	limited, cancel := context.WithTimeout(ctx, aliveLimit)
