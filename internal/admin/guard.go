@@ -217,6 +217,10 @@ func (s *Server) reached(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
+	if c.route.unending() && !r.ProtoAtLeast(1, 1) {
+		s.refuse(w, r, wire.ErrHTTPVersion)
+		return
+	}
 	// Who needs no token takes no room from those who have one.
 	if c.route.scope != Anyone {
 		leave, err := s.room.enter(&c.caller)

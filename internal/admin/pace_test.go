@@ -247,3 +247,23 @@ func TestExportAfter(t *testing.T) {
 		}
 	}
 }
+
+// TestOldHTTP: an answer whose end cannot be told from its breaking off is not given.
+func TestOldHTTP(t *testing.T) {
+	r := newRig(t, nil)
+	r.register("a", "a")
+	for path, want := range map[string]int{"export": http.StatusHTTPVersionNotSupported, "shards/a/file/index": http.StatusHTTPVersionNotSupported, "shards/a/file/car": http.StatusOK, "stats": http.StatusOK} {
+		conn, err := net.Dial("tcp", r.local.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "GET %s%s HTTP/1.0\r\nHost: localhost\r\n\r\n", prefix, path); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || response.StatusCode != want {
+			t.Errorf("%s: %+v, %v", path, response, err)
+		}
+	}
+}

@@ -61,6 +61,16 @@ func (r *route) success() int {
 	return http.StatusOK
 }
 
+// unending reports whether the answer has no length, and only its last chunk tells
+// its end from its breaking off.
+func (r *route) unending() bool {
+	switch r.answer.mime {
+	case mimeLines, mimeBytes, mimeText:
+		return true
+	}
+	return false
+}
+
 var (
 	atKey = param{"key", "string", `the key, where the segment is "-": for those that a segment cannot hold, which are ".", ".." and "/"`}
 	wait  = param{"wait", "boolean", "false: answer as soon as it is accepted"}

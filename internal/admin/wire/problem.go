@@ -115,6 +115,7 @@ var problems = []ProblemKind{
 	{"no-route", "there is nothing at this path", http.StatusNotFound, ErrNoRoute},
 	{"method", "the method is not allowed here", http.StatusMethodNotAllowed, ErrMethod},
 	{"media-type", "the body is of another media type than is read here", http.StatusUnsupportedMediaType, ErrMediaType},
+	{"http-version", "the answer has no length, and HTTP/1.0 cannot tell its end from its breaking off", http.StatusHTTPVersionNotSupported, ErrHTTPVersion},
 	{"too-large", "the body is too large", http.StatusRequestEntityTooLarge, ErrTooLarge},
 	{"slow-client", "the body comes too slowly", http.StatusRequestTimeout, ErrSlow},
 	{"too-many", "there are too many of them now", http.StatusTooManyRequests, ErrTooMany},
@@ -133,6 +134,7 @@ var (
 	ErrNoRoute      = errors.New("there is nothing at this path")
 	ErrMethod       = errors.New("the method is not allowed here")
 	ErrMediaType    = errors.New("another media type than is read here")
+	ErrHTTPVersion  = errors.New("the answer has no length: ask by HTTP/1.1")
 	ErrTooLarge     = errors.New("the body is too large")
 	ErrSlow         = errors.New("the body comes too slowly")
 	ErrTooMany      = errors.New("too many at once")
