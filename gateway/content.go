@@ -16,12 +16,12 @@ import (
 // asks for it. It reports whether that is all that r wants to know.
 func preflight(header http.Header, r *http.Request) bool {
 	header["Access-Control-Allow-Origin"] = anyOrigin
+	header["Access-Control-Allow-Methods"] = methods
+	header["Access-Control-Allow-Headers"] = mayBeSent
 	header["Access-Control-Expose-Headers"] = mayBeRead
 	if r.Method != http.MethodOptions {
 		return false
 	}
-	header["Access-Control-Allow-Methods"] = methods
-	header["Access-Control-Allow-Headers"] = mayBeSent
 	header["Allow"] = methods
 	return true
 }

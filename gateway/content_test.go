@@ -230,7 +230,23 @@ func TestMethods(t *testing.T) {
 			}
 		}
 	}
-	if a := ask(t, server, http.MethodOptions, path); a.status != http.StatusOK || a.header.Get("Access-Control-Allow-Origin") != "*" {
-		t.Errorf("OPTIONS: %d, %v", a.status, a.header)
+	// Pages of other sites may ask, and read what they get, errors too.
+	for _, p := range []string{path, path + "?format=raw", path + "?format=car", path + "/none", "/ipfs/nonsense", "/piece/nonsense", "/routing/v1/providers/nonsense"} {
+		for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodHead} {
+			a := ask(t, server, method, p)
+			for name, parts := range map[string]string{
+				"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET HEAD OPTIONS", "Access-Control-Allow-Headers": "Content-Type Range User-Agent X-Requested-With",
+				"Access-Control-Expose-Headers": "Content-Range Content-Length X-Ipfs-Path X-Ipfs-Roots X-Chunked-Output X-Stream-Output Ipfs-Uri",
+			} {
+				for part := range strings.FieldsSeq(parts) {
+					if !strings.Contains(a.header.Get(name), part) {
+						t.Errorf("%s %s: %s is %q, without %s", method, p, name, a.header.Get(name), part)
+					}
+				}
+			}
+			if method == http.MethodOptions && (a.status != http.StatusOK || a.header.Get("Allow") != allowed) {
+				t.Errorf("OPTIONS %s: %d, %v", p, a.status, a.header)
+			}
+		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ipfs/boxo/ipns"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multibase"
 )
@@ -101,11 +100,11 @@ func (h *Handler) subdomain(p *place) (space, id string, ok bool) {
 		if !found {
 			continue
 		}
-		p.base = base
 		at := strings.LastIndexByte(sub, '.')
 		if at <= 0 || sub[at+1:] != spaceIPFS && sub[at+1:] != spaceIPNS {
-			return "", "", false
+			continue // it may be a site of its own
 		}
+		p.base = base
 		return sub[at+1:], sub[:at], true
 	}
 	return "", "", false
@@ -205,9 +204,9 @@ func inline(domain string) string {
 func label(c *content) (string, error) {
 	root, base := c.root, multibase.Encoding(multibase.Base32)
 	if c.mutable() {
-		key, err := ipns.NameFromString(c.name)
-		if err != nil {
-			return inline(strings.ToLower(c.name)), nil //nolint:nilerr // it is a domain
+		key, ok := keyOf(c.name)
+		if !ok {
+			return inline(strings.ToLower(c.name)), nil // it is a domain
 		}
 		root, base = key.Cid(), multibase.Base36
 	}
@@ -217,7 +216,7 @@ func label(c *content) (string, error) {
 			return s, nil
 		}
 	}
-	return "", &statusError{http.StatusBadRequest, fmt.Sprintf("%s is too long for a host", shorten(c.name))}
+	return "", &statusError{http.StatusBadRequest, fmt.Sprintf("%s: CID incompatible with DNS label length limit of %d", shorten(c.name), maxLabel)}
 }
 
 // moved is where a browser has to go so that each CID and name is an origin of

@@ -64,9 +64,22 @@ func (h *Handler) resolveName(ctx context.Context, c *content) error {
 	return &statusError{http.StatusBadRequest, "the name leads to names without end"}
 }
 
+// keyOf is the key that a name is, in any base. Old ones are CIDs of another codec.
+func keyOf(name string) (ipns.Name, bool) {
+	if key, err := ipns.NameFromString(name); err == nil {
+		return key, true
+	}
+	c, err := cid.Decode(name)
+	if err != nil {
+		return ipns.Name{}, false
+	}
+	key, err := ipns.NameFromCid(cid.NewCidV1(cid.Libp2pKey, c.Hash()))
+	return key, err == nil
+}
+
 // lookUp is where one name leads.
 func (h *Handler) lookUp(ctx context.Context, name string) (path string, ttl time.Duration, err error) {
-	if key, err := ipns.NameFromString(name); err == nil {
+	if key, ok := keyOf(name); ok {
 		_, record, ttl, err := h.record(ctx, key)
 		if err != nil {
 			return "", 0, err
@@ -131,8 +144,8 @@ func (h *Handler) nameError(ctx context.Context, name string, err error) error {
 
 // serveRecord answers with the signed record of an IPNS key.
 func (h *Handler) serveRecord(w *responseWriter, r *http.Request, c *content) error {
-	key, err := ipns.NameFromString(c.name)
-	if !c.mutable() || len(c.names) > 0 || err != nil {
+	key, ok := keyOf(c.name)
+	if !c.mutable() || len(c.names) > 0 || !ok {
 		return &statusError{http.StatusBadRequest, "only /ipns/ and a key has a record"}
 	}
 	raw, _, ttl, err := h.record(r.Context(), key)

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/multiformats/go-multibase"
 
 	"github.com/dagstore/dagstore/internal/car/dagtest"
 )
@@ -124,5 +126,68 @@ func TestForwarded(t *testing.T) {
 	}
 	if a := visit(t, h, "gw.example", "/ipfs/"+site+"/a", "X-Forwarded-Host", " ,gw.example"); a.header.Get("Location") != "http"+strings.TrimPrefix(want, "https") {
 		t.Errorf("a first that is empty: %d to %q", a.status, a.header.Get("Location"))
+	}
+}
+
+// TestSiteBesideSubdomains: a domain below one that has subdomains may be a site, and
+// be told from them.
+func TestSiteBesideSubdomains(t *testing.T) {
+	m := dagtest.New(t)
+	site := m.Folder(false, map[string]ipld.Node{"a": m.File("ours")}).Cid().String()
+	h := handlerOver(t, m, Config{Hosts: []string{"example.org"}, DeserializedHosts: []string{"*.example.org", "example.org"}, Names: Names{
+		DNSLink: func(_ context.Context, name string) (string, time.Duration, error) {
+			if name == "docs.example.org" {
+				return "/ipfs/" + site, time.Minute, nil
+			}
+			return "", 0, ErrNoName
+		},
+	}})
+	for _, row := range []struct {
+		host, path string
+		status     int
+	}{
+		{"docs.example.org", "/a", 200}, {"docs.example.org", "/ipfs/" + site + "/a", 404}, {"docs-example-org.ipns.example.org", "/a", 200},
+		{"www.example.org", "/a", 404}, {"ipfs.example.org", "/a", 404}, {site + ".ipfs.example.org", "/a", 200}, {"example.org", "/ipfs/" + site + "/a", 301},
+	} {
+		if a := visit(t, h, row.host, row.path); a.status != row.status || row.status == 200 && string(a.body) != "ours" {
+			t.Errorf("%s%s: %d %.80q, want %d", row.host, row.path, a.status, a.body, row.status)
+		}
+	}
+}
+
+// TestKeysOfOldForm: a CID of another codec stands for the key too, and is sent to the
+// form that all agree on.
+func TestKeysOfOldForm(t *testing.T) {
+	m := dagtest.New(t)
+	root := m.Folder(false, map[string]ipld.Node{"a": m.File("a")}).Cid().String()
+	key, private := newKey(t)
+	raw := record(t, private, "/ipfs/"+root, time.Now().Add(time.Hour), time.Minute)
+	h := handlerOver(t, m, Config{Hosts: []string{"gw.example"}, DeserializedHosts: []string{"localhost", "gw.example"}, Names: Names{
+		Record: func(_ context.Context, asked string) ([]byte, time.Duration, error) {
+			if asked != key.String() {
+				return nil, 0, ErrNoName
+			}
+			return raw, 0, nil
+		},
+	}})
+	old, err := cid.NewCidV1(cid.DagProtobuf, key.Cid().Hash()).StringOfBase(multibase.Base36)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{old, key.String(), key.Peer().String(), strings.ToUpper(key.String())} {
+		a := visit(t, h, "localhost", "/ipns/"+name+"/a")
+		if a.status != 200 || string(a.body) != "a" || a.header.Get("Ipfs-Uri") != "ipns://"+key.String()+"/a" {
+			t.Errorf("/ipns/%s: %d %q %q", name, a.status, a.body, a.header.Get("Ipfs-Uri"))
+		}
+		if a := visit(t, h, "localhost", "/ipns/"+name+"?format=ipns-record"); a.status != 200 || string(a.body) != string(raw) {
+			t.Errorf("/ipns/%s, its record: %d", name, a.status)
+		}
+	}
+	want := "http://" + key.String() + ".ipns.gw.example/a"
+	if a := visit(t, h, old+".ipns.gw.example", "/a"); a.status != 301 || a.header.Get("Location") != want {
+		t.Errorf("its subdomain: %d to %q, want %q", a.status, a.header.Get("Location"), want)
+	}
+	if a := visit(t, h, "localhost", "/ipns/"+root); a.status != 404 {
+		t.Errorf("a CID that is no key: %d", a.status)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	gopath "path"
 	"strings"
 
-	"github.com/ipfs/boxo/ipns"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multibase"
 	"golang.org/x/net/idna"
@@ -57,7 +56,7 @@ func parseContent(path string, depth int) (*content, error) {
 	if c.space == spaceIPFS {
 		var err error
 		if c.root, err = cid.Decode(c.name); err != nil {
-			return nil, &statusError{http.StatusBadRequest, fmt.Sprintf("%q is no CID: %v", shorten(c.name), err)}
+			return nil, &statusError{http.StatusBadRequest, fmt.Sprintf("invalid path %q: it begins with no CID: %v", "/ipfs/"+shorten(c.name), err)}
 		}
 		c.way, c.fresh = c.names, freshness{immutable: true}
 	}
@@ -151,7 +150,7 @@ func (c *content) authority() string {
 		}
 		return s
 	}
-	if key, err := ipns.NameFromString(c.name); err == nil {
+	if key, ok := keyOf(c.name); ok {
 		return key.String()
 	}
 	host, err := idna.Lookup.ToASCII(strings.TrimSuffix(c.name, "."))
