@@ -241,6 +241,11 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request) {
 	rw := &responseWriter{ResponseWriter: w, rq: rq, h: h}
 	r, end := rw.watch(r)
 	defer end()
+	if r.URL.Path == "" { // who asks by a proxy may name a host alone
+		r = r.Clone(r.Context())
+		r.URL.Path = "/"
+		r.RequestURI = r.URL.RequestURI()
+	}
 	defer func() {
 		switch v := recover(); v {
 		case nil:

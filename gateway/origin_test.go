@@ -191,3 +191,21 @@ func TestKeysOfOldForm(t *testing.T) {
 		t.Errorf("a CID that is no key: %d", a.status)
 	}
 }
+
+// TestAskedByProxy: a request may name its host in the path, and nothing behind it.
+func TestAskedByProxy(t *testing.T) {
+	m := dagtest.New(t)
+	page := m.Folder(false, map[string]ipld.Node{"index.html": m.File("page")}).Cid().String()
+	list := m.Folder(false, map[string]ipld.Node{"a": m.File("a")}).Cid().String()
+	h := handlerOver(t, m, Config{Hosts: []string{"gw.example"}, DeserializedHosts: []string{"gw.example"}})
+	for target, want := range map[string]string{
+		"http://" + page + ".ipfs.gw.example": "page", "http://" + page + ".ipfs.gw.example/": "page", "http://" + page + ".ipfs.gw.example?x=y": "page",
+		"http://" + list + ".ipfs.gw.example": "Index of", "http://" + list + ".ipfs.gw.example/a": "a", "http://gw.example": "gateway",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d to %q: %.100q", target, w.Code, w.Header().Get("Location"), w.Body)
+		}
+	}
+}
