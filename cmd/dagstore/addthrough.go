@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/admin/client"
@@ -21,7 +23,7 @@ import (
 // ends the reporting and not the job.
 func (a *app) addThrough(ctx context.Context, store farStore, args []string, opts addOptions, lies *lies) error {
 	job, err := jobOf(args, opts)
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
 	var begun, last *wire.Job
@@ -33,11 +35,14 @@ func (a *app) addThrough(ctx context.Context, store farStore, args []string, opt
 	}
 	t := tally{dry: opts.dryRun}
 	name := asCalled(args, &job, opts)
-	for result, err := range store.BeginAndFollow(ctx, wire.NewJob{Kind: wire.JobAdd, Add: &job}) {
+	asking, known, leave := untilKnown(ctx)
+	defer leave()
+	for result, err := range store.BeginAndFollow(asking, wire.NewJob{Kind: wire.JobAdd, Add: &job}) {
 		switch {
 		case err != nil:
 		case result.Job != nil && begun == nil:
 			begun = result.Job
+			known()
 			begunID.Store(&begun.ID)
 			if opts.list == stdinList {
 				go func() { sent <- store.SendList(ctx, begun.ID, a.stdin) }()
@@ -69,6 +74,31 @@ func (a *app) addThrough(ctx context.Context, store farStore, args []string, opt
 	default: // there is no list, or it is a silent pipe: nobody waits for that any more
 	}
 	return r.end(t, err)
+}
+
+// mostUnknown is how long an interrupt waits to hear of a job by which number it
+// goes on.
+const mostUnknown = 5 * time.Second
+
+// untilKnown returns a context that ends with ctx, but not at once before known is
+// called. leave ends it, and must be called.
+func untilKnown(ctx context.Context) (asking context.Context, known, leave func()) {
+	asking, end := context.WithCancel(context.WithoutCancel(ctx))
+	is := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		late := time.NewTimer(mostUnknown)
+		defer late.Stop()
+		select {
+		case <-is:
+		case <-late.C:
+		case <-asking.Done():
+		}
+	})
+	return asking, func() { close(is) }, func() {
+		stop()
+		end()
+	}
 }
 
 // figuresOf asks how far a job is, once it has begun.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/internal/admin/wire"
 )
 
@@ -88,6 +91,51 @@ func TestAddGoesOn(t *testing.T) {
 	holder.stop()
 	if code := holder.ends(t); code != exitOK {
 		t.Errorf("the holder ends with %d", code)
+	}
+}
+
+// TestAddInterruptedBeforeItIsKnown: an interrupt that comes when a job has begun,
+// but nothing was heard of it, tells its number all the same; if nothing is heard
+// for long it does not wait for that.
+func TestAddInterruptedBeforeItIsKnown(t *testing.T) {
+	for name, answers := range map[string]bool{"it is told": true, "it is not": false} {
+		t.Run(name, func(t *testing.T) {
+			asked, answer := make(chan struct{}), make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // before that nobody hears that the client has left
+				close(asked)
+				select {
+				case <-answer:
+					_ = json.NewEncoder(w).Encode(wire.Result{Job: &wire.Job{ID: "7", State: wire.JobRunning}})
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				case <-r.Context().Done():
+				}
+			}))
+			defer server.Close()
+			store := farStore{client.New(client.HTTP(server.URL, ""))}
+			defer store.Close()
+			ctx, interrupt := context.WithCancel(t.Context())
+			var stderr watched
+			left := make(chan error, 1)
+			go func() {
+				a := &app{stdout: io.Discard, stderr: &stderr}
+				left <- a.addThrough(ctx, store, []string{"a.car"}, addOptions{}, new(lies))
+			}()
+			<-asked
+			interrupt()
+			if answers {
+				select {
+				case err := <-left:
+					t.Fatalf("it did not wait: %v", err)
+				case <-time.After(50 * time.Millisecond):
+				}
+				close(answer)
+			}
+			if err := <-left; !errors.Is(err, context.Canceled) || strings.Contains(stderr.String(), "goes on as job 7") != answers {
+				t.Errorf("%v, and it said %q", err, stderr.String())
+			}
+		})
 	}
 }
 
