@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"slices"
 	"time"
@@ -36,7 +37,8 @@ const (
 	mostAsks = 64
 
 	// hostRests is how long the sources at a host are not asked that did not
-	// answer: one host that is down is one fact.
+	// answer: one host that is down is one fact. One that answers, and has a
+	// source no longer, has told of that one alone.
 	hostRests = time.Minute
 )
 
@@ -235,7 +237,10 @@ func (e *Engine) evictOne(v copies.Victim, resting *rest, used bool) error {
 		return errUsed
 	}
 	if now := e.cfg.Now(); r.Kept.Complete() && now.Sub(v.Confirmed) > knownFor {
-		host := mount.Host(r.URL)
+		host := "" // a file of this machine lies on none
+		if !e.near(r.URL) {
+			host = mount.Host(r.URL)
+		}
 		if rests, busy := resting.is(host, now); rests {
 			if !busy {
 				e.cfg.Copies.Last(v.ID)
@@ -275,10 +280,21 @@ func (e *Engine) doubt(id uint32, host string, resting *rest, err error) {
 		})
 		return
 	}
-	if !errors.Is(err, shard.ErrChanged) {
+	if host != "" && !answered(err) {
 		resting.begin(host, now.Add(hostRests), false)
 	}
 	e.cfg.Copies.Last(id)
+}
+
+// answered reports whether err is what a host says of one source, and so nothing of
+// its neighbours.
+func answered(err error) bool {
+	for _, is := range []error{shard.ErrChanged, shard.ErrDenied, mount.ErrNotReady, fs.ErrNotExist, fs.ErrPermission} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // errOtherCopy is what a call of the engine itself gets whose copy has gone, or is

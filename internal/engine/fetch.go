@@ -188,6 +188,9 @@ func (e *Engine) copyBeside(w *indexing, o *origin) (*tee, error) {
 		return nil, nil //nolint:nilnil // none is to be kept, and nothing wrong
 	}
 	t, err := e.beginCopy(w.ctx, &w.parking, w.record.Key, o.mount, o.stat)
+	if w.beside != nil && w.beside.confirm && (goesOn(err) || errors.Is(err, shard.ErrQuota)) {
+		return nil, nil //nolint:nilnil // who confirms is about to read it anyway, and no other copy goes for that
+	}
 	if err == nil {
 		w.fill.Store(t.fill)
 		w.resumed = t.begun > 0
