@@ -82,7 +82,7 @@ func TestBackup(t *testing.T) {
 			}
 			report := r.backup(backupDir, nil)
 			r.settled(true)
-			if b == inFiles && (report.Linked < 3 || report.LinkedBytes == 0 || report.Copied != 0) {
+			if b.inline == 0 && (report.Linked < 3 || report.LinkedBytes == 0 || report.Copied != 0) {
 				t.Errorf("%+v", report)
 			}
 			if err := r.store.Destroy(r.ctx(), "kept", nil); err != nil {

@@ -331,7 +331,7 @@ func (l *linear) restart(disk *vfstest.Disk) error {
 
 // linearizable plays one history and checks it.
 func linearizable(cars *carData, seed uint64, lie func(linearInput, *linearOutput, *rand.Rand)) (porcupine.CheckResult, string, error) {
-	w, err := newSaga(cars)
+	w, err := newSaga(cars, setting{quota: 4 * 4096})
 	if err != nil {
 		return porcupine.Unknown, "", err
 	}

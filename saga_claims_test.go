@@ -98,7 +98,7 @@ func (w *saga) confirmed() error {
 		for k.state == shard.Available && k.policy == Adopt {
 			in, err := w.store.Info(ctx, keyOf(key))
 			if err != nil {
-				return fmt.Errorf("the index of %v is not confirmed: %w", keyOf(key), err)
+				return fmt.Errorf("the index of %v is not confirmed: %w; %+v", keyOf(key), err, w.store.engine.Stats().Copies)
 			}
 			if !in.Claimed {
 				break

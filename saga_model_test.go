@@ -102,6 +102,7 @@ const (
 	opPin
 	opUnpin
 	opEvict
+	opSleep  // more than a day passes
 	opSwitch // a source goes down, or comes back
 	opReopen // the store is closed and opened; perhaps a source was touched
 	opCrash
@@ -114,7 +115,7 @@ const (
 
 var opNames = [numOps]string{
 	"register", "acquire", "release", "recover", "destroy", "destroy-wait", "destroy-force", "remount",
-	"replace", "pin", "unpin", "evict", "switch", "reopen", "crash", "tidy",
+	"replace", "pin", "unpin", "evict", "sleep", "switch", "reopen", "crash", "tidy",
 	"lay", "put-set", "remove-set",
 }
 
@@ -212,14 +213,23 @@ func (w *saga) expect(s step) []ending {
 		k.pin = s.Op == opPin
 		return same(k, nil)
 	default: // opEvict
-		switch {
-		case w.held(s.Key) > 0:
-			return same(k, shard.ErrHeld)
-		case k.stale(), k.believes():
-			return []ending{{nil, k}, {shard.ErrBusy, k}}
-		}
-		return same(k, nil)
+		return w.expectEvict(s, k)
 	}
+}
+
+func (w *saga) expectEvict(s step, k known) (may []ending) {
+	switch {
+	case w.held(s.Key) > 0:
+		may = same(k, shard.ErrHeld)
+	case k.stale(), k.believes():
+		may = []ending{{nil, k}, {shard.ErrBusy, k}}
+	default:
+		may = same(k, nil)
+	}
+	if s.Flags&flagLast == 0 && w.slept > 0 && (w.down[k.place].Load() || k.had&^(1<<w.lies[k.place]) != 0) {
+		may = append(may, ending{shard.ErrLastCopy, k})
+	}
+	return may
 }
 
 // set is which manifest a step is about.
@@ -283,7 +293,13 @@ func (w *saga) expectRegister(s step, k known) []ending {
 
 func (w *saga) expectAcquire(k known) []ending {
 	may := w.expectOpening(k)
-	if k.copies() && k.state == shard.Available {
+	if !k.copies() {
+		return may
+	}
+	for _, next := range nexts(may, nil) { // it is indexed, and then has no copy
+		may = append(may, ending{shard.ErrQuota, next}, ending{shard.ErrSource, next})
+	}
+	if k.state == shard.Available {
 		may = append(may, ending{nil, k}, ending{shard.ErrQuota, k}, ending{shard.ErrSource, k})
 	}
 	return may
@@ -353,6 +369,8 @@ func (w *saga) expectReplace(k, next known, down bool, c int) []ending {
 	switch {
 	case down:
 		return same(k, shard.ErrSource)
+	case c == badCAR && k.copies(): // for which there may be no space, either
+		return []ending{{shard.ErrCAR, k}, {shard.ErrQuota, k}}
 	case c == badCAR:
 		return same(k, shard.ErrCAR)
 	default:

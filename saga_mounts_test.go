@@ -2,6 +2,7 @@ package dagstore
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -11,7 +12,7 @@ import (
 
 // isFar says whether what lies at a place does not lie on this machine: one of
 // those that have the same CAR, and the one whose index lies inside.
-func isFar(place int) bool { return place == 1 || place == 5 }
+func isFar(place int) bool { return place == 1 || place == 2 || place == 5 }
 
 // fragile is m, which lies at a place, as a mount that may be down.
 func (w *saga) fragile(m mount.Mount, place int) mount.Mount {
@@ -22,7 +23,8 @@ func (w *saga) fragile(m mount.Mount, place int) mount.Mount {
 	return &fragile{down}
 }
 
-// whole is a mount that may be down, or shy: then only ranges of it can be read.
+// whole is a mount that may be down, or shy: then only ranges of it can be read, and
+// whoever wants all of it gets its beginning.
 // What is open goes on, as with a file: ranges do not ask whether it is down.
 type whole struct {
 	mount.RangeOpener
@@ -41,6 +43,32 @@ func (m whole) Open(ctx context.Context) (io.ReadCloser, error) {
 		return nil, errDown
 	}
 	return m.RangeOpener.Open(ctx)
+}
+
+// OpenRange implements [mount.RangeOpener].
+func (m whole) OpenRange(ctx context.Context, r mount.Range) (io.ReadCloser, error) {
+	s, err := m.RangeOpener.OpenRange(ctx, r)
+	if err == nil && ofAll(r) && m.shy.Load() && !strings.HasSuffix(m.URL(), ".idx") {
+		return begun{io.LimitReader(s, beginning), s}, nil
+	}
+	return s, err
+}
+
+// beginning is how many bytes a shy source gives: less than any CAR here has.
+const beginning = 200
+
+// begun is a stream of a shy source.
+type begun struct {
+	io.Reader
+	io.Closer
+}
+
+func (s begun) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = errLater
+	}
+	return n, err
 }
 
 // OpenSibling implements [mount.SiblingOpener]: what lies beside it is down with it.

@@ -27,6 +27,7 @@ func (w *saga) do(s step) error {
 			which = &w.shy[s.Place]
 		}
 		which.Store(!which.Load())
+		w.downFor[s.Place] = 0
 		return nil
 	case opReopen:
 		if s.Place < 2 { // what lies there is another CAR from now on
@@ -37,6 +38,14 @@ func (w *saga) do(s step) error {
 		return w.reopen(w.disk.Crash(s.Percent, s.Seed))
 	case opTidy:
 		return w.tidy(s)
+	case opSleep:
+		for range 2 { // what was about to go when the first night began has gone before the second
+			if err := w.settle(); err != nil {
+				return err
+			}
+			w.sleep()
+		}
+		return nil
 	case opLay:
 		w.lay(s.Place, s.Index)
 		return nil
@@ -122,17 +131,22 @@ func (w *saga) ended(key int) error {
 // called does a call, perhaps with something in its middle, and holds what
 // came of it against what may come.
 func (w *saga) called(s step) error {
-	if err := w.makeRoom(s); err != nil {
-		return err
+	if s.Flags&flagPatient == 0 && !w.crowded {
+		if err := w.makeRoom(s); err != nil {
+			return err
+		}
 	}
 	may := w.expect(s)
 	before := w.known[s.Key]
+	if s.Op == opRegister || s.Op == opRemount || s.Op == opReplace {
+		w.placed[s.Key] = w.slept
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
 	var image *vfstest.Disk
 	var reached atomic.Bool
 	w.arm(s, cancel, &image, &reached)
-	a, err := w.call(ctx, s)
+	a, err := w.patiently(ctx, s)
 	if w.faults.Disarm(); err == nil && s.Middle != crashed {
 		err := w.succeeded(s, a, may)
 		if err == nil && reached.Load() && s.Middle != canceled { // work behind the call may have met it
@@ -247,13 +261,13 @@ func (w *saga) call(ctx context.Context, s step) (*Accessor, error) {
 	case opRemoveSet:
 		return nil, w.store.RemoveManifest(ctx, key, setNames[s.set()])
 	default: // opEvict
-		return nil, w.store.Evict(ctx, key, nil)
+		return nil, w.store.Evict(ctx, key, &EvictOptions{LastCopy: s.Flags&flagLast != 0})
 	}
 }
 
 // accepted waits until a Destroy that waits is on disk.
 func (w *saga) accepted(ctx context.Context, key int) error {
-	err := w.store.Evict(ctx, keyOf(key), nil)
+	err := w.store.Evict(ctx, keyOf(key), &EvictOptions{LastCopy: true})
 	if errors.Is(err, shard.ErrDestroying) {
 		return nil
 	}
@@ -289,7 +303,11 @@ func (w *saga) succeeded(s step, a *Accessor, may []ending) error {
 func (w *saga) failed(s step, err error, may []ending) error {
 	for _, o := range may {
 		if o.err != nil && errors.Is(err, o.err) {
-			return w.looks(s.Key, nexts(may, o.err))
+			w.count(err)
+			if lerr := w.looks(s.Key, nexts(may, o.err)); lerr != nil {
+				return fmt.Errorf("error %w, and then %w", err, lerr)
+			}
+			return nil
 		}
 	}
 	return fmt.Errorf("error %w, and not %v", err, may[0].err)

@@ -21,6 +21,9 @@ const (
 	flagLazy = 1 << iota
 	flagPin
 	flagDiscard
+
+	flagLast    = flagPin     // of an eviction: also of a last copy
+	flagPatient = flagDiscard // who holds what the call may need lets go only if it waits
 )
 
 // What happens in the middle of a step.
@@ -57,7 +60,7 @@ func (s step) String() string {
 // weights are how often each call comes.
 var weights = [numOps]int{
 	opRegister: 20, opAcquire: 22, opRelease: 14, opRecover: 5, opDestroy: 4, opDestroyWait: 4, opDestroyForce: 3,
-	opRemount: 6, opReplace: 6, opPin: 3, opUnpin: 2, opEvict: 2, opSwitch: 6, opReopen: 2, opCrash: 2, opTidy: 2,
+	opRemount: 6, opReplace: 6, opPin: 3, opUnpin: 3, opEvict: 9, opSleep: 9, opSwitch: 9, opReopen: 2, opCrash: 2, opTidy: 2,
 	opLay: 5, opPutSet: 8, opRemoveSet: 2,
 }
 
@@ -87,13 +90,13 @@ func sagas(n int) *rapid.Generator[[]step] {
 
 // play runs a history. The error names the step at which the store was not
 // what it had to be.
-func play(cars *carData, steps []step) error {
-	_, err := played(cars, steps)
+func play(cars *carData, how setting, steps []step) error {
+	_, err := played(cars, how, steps)
 	return err
 }
 
-func played(cars *carData, steps []step) (*saga, error) {
-	w, err := newSaga(cars)
+func played(cars *carData, how setting, steps []step) (*saga, error) {
+	w, err := newSaga(cars, how)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +112,16 @@ func (w *saga) play(steps []step) error {
 		w.store.Close()
 	}()
 	for i, s := range steps {
-		if err := w.do(s); err != nil {
+		s = w.bent(s)
+		last, err := w.lastCopies()
+		if err == nil {
+			err = w.do(s)
+		}
+		if err != nil {
 			return fmt.Errorf("step %d, %v: %w", i, s, err)
+		}
+		if err := w.stillKept(last, s); err != nil {
+			return fmt.Errorf("after step %d, %v: %w", i, s, err)
 		}
 		if err := w.check(); err != nil {
 			return fmt.Errorf("after step %d, %v: %w", i, s, err)
@@ -123,12 +134,12 @@ func (w *saga) play(steps []step) error {
 }
 
 // shrink leaves out steps of a history that fails as long as it still does.
-func shrink(cars *carData, steps []step) []step {
-	tries := 0
+func shrink(cars *carData, how setting, steps []step) []step {
+	tries, begun := 0, time.Now()
 	for size := len(steps) / 2; size > 0; size /= 2 {
-		for i := 0; i+size <= len(steps) && tries < 400; {
+		for i := 0; i+size <= len(steps) && tries < 400 && time.Since(begun) < sagaPatience; {
 			tries++
-			if less := slices.Delete(slices.Clone(steps), i, i+size); play(cars, less) != nil {
+			if less := slices.Delete(slices.Clone(steps), i, i+size); play(cars, how, less) != nil {
 				steps = less
 			} else {
 				i += size
@@ -145,7 +156,8 @@ func shrink(cars *carData, steps []step) []step {
 func TestSagas(t *testing.T) {
 	runs, length := longtest.Runs(40, 100_000), longtest.Runs(60, 100)
 	begun := time.Now()
-	var next, kept, orders atomic.Int64
+	var next atomic.Int64
+	var counts tallies
 	var wg sync.WaitGroup
 	cars := newCARData(t)
 	draw := sagas(length)
@@ -158,27 +170,27 @@ func TestSagas(t *testing.T) {
 				}
 				seed := longtest.Seed() + uint64(i)
 				steps := draw.Example(int(seed))
-				w, err := played(cars, steps)
+				how := settingOf(seed)
+				w, err := played(cars, how, steps)
 				if w != nil {
-					kept.Add(int64(w.kept))
-					orders.Add(w.full.Load())
+					counts.add(&w.tallies)
 				}
 				if err != nil {
 					t.Errorf("seed %d: %v", seed, err)
-					steps = shrink(cars, steps)
+					steps = shrink(cars, how, steps)
 					var text strings.Builder
 					for _, s := range steps {
 						fmt.Fprintln(&text, s)
 					}
 					t.Logf("%s=%d has this as its first history; the rest of it that fails: %v\n%s",
-						longtest.SeedName, seed, play(cars, steps), text.String())
+						longtest.SeedName, seed, play(cars, how, steps), text.String())
 				}
 			}
 		})
 	}
 	wg.Wait()
-	longtest.Figure(t, "%d histories of %d steps from seed %d, %.0f steps a second; copies on the disk at %d checks, %d choices of which goes",
-		runs, length, longtest.Seed(), float64(runs*length)/time.Since(begun).Seconds(), kept.Load(), orders.Load())
+	longtest.Figure(t, "%d histories of %d steps from seed %d, %.0f steps a second; %v",
+		runs, length, longtest.Seed(), float64(runs*length)/time.Since(begun).Seconds(), &counts)
 }
 
 // TestSagasCatchLies is the test of the test: a store is caught that has lost
@@ -222,7 +234,7 @@ func TestSagasCatchLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			caught := 0
 			for seed := range 12 {
-				w, err := newSaga(cars)
+				w, err := newSaga(cars, settingOf(uint64(seed)))
 				if err != nil {
 					t.Fatal(err)
 				}

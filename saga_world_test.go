@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,9 +29,6 @@ var firstCARs = [sagaPlaces]int{0, 0, 1, 2, badCAR, 3}
 
 // firstIndices is what lies beside them.
 var firstIndices = [sagaPlaces]int{layHonest, layHonest, layNothing, layOmits, layNothing, laySized}
-
-// sagaQuota is room for two sparse copies, or four complete ones.
-const sagaQuota = 4 * 4096
 
 // sagaPatience is how long a call of a saga may take: far longer than any does.
 const sagaPatience = time.Minute
@@ -111,9 +107,10 @@ type saga struct {
 	store   *Store
 	lie     func(*vfstest.Disk) *vfstest.Disk // if not nil, what a restart finds instead
 
-	known   [sagaKeys]known
-	kept    int          // checks at which copies were on the disk
-	full    atomic.Int64 // copies that went for others
+	known [sagaKeys]known
+	setting
+	tallies
+	clock
 	holders []*holder
 	waits   [sagaKeys][]chan ShardResult // of those who wait for the end
 }
@@ -127,8 +124,8 @@ type holder struct {
 	doubt   bool // the index may be a lie
 }
 
-func newSaga(cars *carData) (*saga, error) {
-	w := &saga{cars: cars, disk: vfstest.NewDisk(), lies: firstCARs}
+func newSaga(cars *carData, how setting) (*saga, error) {
+	w := &saga{cars: cars, setting: how, disk: vfstest.NewDisk(), lies: firstCARs}
 	for p, c := range w.lies {
 		w.places.Put(placeName(p), cars.bytes[c])
 		w.lay(p, firstIndices[p])
@@ -137,11 +134,12 @@ func newSaga(cars *carData) (*saga, error) {
 	w.cfg = Config{
 		Mounts: mount.Registry{"mem": w.mount},
 		Retry:  Retry{When: Never},
-		Copies: Copies{Quota: sagaQuota, Evict: func(a, b CopyInfo) int {
-			w.full.Add(1)
-			return a.Used.Compare(b.Used)
-		}},
-		Work: Work{Indexings: 2, Opens: 2, Memory: 1 << 20, Handles: 2},
+		Copies: Copies{Quota: w.quota},
+		Events: Events{Evicted: func(CopyInfo) { w.evicted.Add(1) }},
+		Work:   Work{Indexings: 2, Opens: 2, Memory: 1 << 20, Handles: 2},
+	}
+	if w.ordered {
+		w.cfg.Copies.Evict = func(a, b CopyInfo) int { return a.Used.Compare(b.Used) }
 	}
 	return w, w.open()
 }
@@ -150,7 +148,10 @@ func (w *saga) open() (err error) {
 	w.faults = vfstest.Wrap(w.disk)
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
-	w.store, err = open(ctx, w.faults, "store", &w.cfg, bounds{window: usual.window, inline: 300}) // CARs of 3 and 4 blocks in records
+	w.store, err = open(ctx, w.faults, "store", &w.cfg, bounds{
+		window: usual.window, inline: 300, // CARs of 3 and 4 blocks in records
+		least: 1, now: w.clock.now,
+	})
 	if err != nil {
 		return fmt.Errorf("the store does not open: %w", err)
 	}
@@ -296,7 +297,7 @@ func (w *saga) check() error {
 		want, sure := w.present(c)
 		b := w.cars.blocks[c][0]
 		has, err := bs.Has(ctx, b.CID)
-		if w.waited(err) {
+		if w.noRoom(ctx, err) {
 			continue
 		}
 		if err != nil && errors.Is(err, shard.ErrSource) && !w.reachable(c) {
@@ -318,7 +319,7 @@ func (w *saga) check() error {
 			continue
 		}
 		got, err := bs.Get(ctx, b.CID)
-		if w.waited(err) {
+		if w.noRoom(ctx, err) {
 			continue
 		}
 		if err != nil || string(got.RawData()) != string(b.Data) {
@@ -326,42 +327,6 @@ func (w *saga) check() error {
 		}
 	}
 	return nil
-}
-
-// untilRoom is how long somebody waits who may need space for a copy: what is held
-// does not go, and who holds it lets go only after that.
-func (w *saga) untilRoom() (context.Context, context.CancelFunc) {
-	patience := sagaPatience
-	if w.mayWait() {
-		patience = time.Second / 2
-	}
-	return context.WithTimeout(context.Background(), patience)
-}
-
-func (w *saga) mayWait() bool {
-	return len(w.holders) > 0 && slices.ContainsFunc(w.known[:], known.copies)
-}
-
-// waited says that err is of such a wait.
-func (w *saga) waited(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) && w.mayWait() || errors.Is(err, shard.ErrQuota)
-}
-
-// withinQuota looks at the copies on the disk. A crash may bring back some that
-// were removed, until the store has looked through them.
-func (w *saga) withinQuota() error {
-	for deadline := time.Now().Add(sagaPatience); ; time.Sleep(time.Millisecond) {
-		sum, files := copyBytes(w.disk, "store/copies")
-		switch {
-		case sum <= sagaQuota && files > 0:
-			w.kept++
-			return nil
-		case sum <= sagaQuota:
-			return nil
-		case time.Now().After(deadline):
-			return fmt.Errorf("%d bytes of copies are on the disk", sum)
-		}
-	}
 }
 
 // reads has a holder read its shard.
@@ -419,7 +384,7 @@ func (w *saga) carsHeld(key, c int) bool {
 // reachable reports whether c can be read in some shard that has it.
 func (w *saga) reachable(c int) bool {
 	for _, k := range w.known {
-		if k.state == shard.Available && !k.stale() && !k.doubt && !k.destroying && k.car == c && !w.down[k.place].Load() {
+		if k.state == shard.Available && !k.stale() && !k.doubt && !k.destroying && k.car == c && !w.down[k.place].Load() && !(k.copies() && w.shy[k.place].Load()) {
 			return true
 		}
 	}

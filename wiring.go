@@ -156,6 +156,9 @@ func (p *parts) close(ctx context.Context) error {
 type bounds struct {
 	window int // indexings in memory that nobody waits for; the rest of the queue is on disk
 	inline int // bytes of the largest index that lies in the record of its shard and not in a file
+
+	least int64            // bytes that are kept of a copy which did not become complete; 0: as many as are worth it
+	now   func() time.Time // nil: [time.Now]
 }
 
 var usual = bounds{window: 4096, inline: 4096}
@@ -165,6 +168,9 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (
 	c, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if b.now == nil {
+		b.now = time.Now
 	}
 	p, err := openParts(ctx, fsys, dir, &c)
 	if err != nil {
@@ -204,11 +210,11 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (
 		NoSpace:   ErrNoSpace,
 		Space:     s.level,
 		Log:       c.Logger,
-		Now:       time.Now,
+		Now:       b.now,
 		Watch:     s.watcher(),
 		Tracer:    c.tracer(),
 
-		CopyConfig: s.openCopies(),
+		CopyConfig: s.openCopies(b),
 	})
 	if err != nil {
 		s.observer.close(eventGrace)
@@ -224,7 +230,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (
 
 // openCopies makes what keeps the copies. Whatever the configuration says, it
 // knows those that are there.
-func (s *Store) openCopies() engine.CopyConfig {
+func (s *Store) openCopies(b bounds) engine.CopyConfig {
 	needed := make(chan struct{}, 1)
 	quota := s.cfg.Copies.Quota
 	switch {
@@ -238,7 +244,7 @@ func (s *Store) openCopies() engine.CopyConfig {
 	}
 	s.parts.copies = copies.New(copies.Config{
 		FS: s.parts.fsys, Dir: s.parts.fsys.PathJoin(s.parts.dir, copiesFolder),
-		Quota: quota, High: s.cfg.Copies.High, Low: s.cfg.Copies.Low, Now: time.Now,
+		Quota: quota, High: s.cfg.Copies.High, Low: s.cfg.Copies.Low, Least: b.least, Now: b.now,
 		Need: func() {
 			select {
 			case needed <- struct{}{}:
