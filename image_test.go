@@ -93,7 +93,8 @@ func TestCrashBetweenAnyTwoOperations(t *testing.T) {
 }
 
 // crashes lives one history and sends an image for each operation, or each
-// second one.
+// second one. What is looked at by others waits until a step has ended: the
+// patience of its calls is for the store, and not for those who look.
 func crashes(t *testing.T, seed uint64, images chan<- *image) (n int) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	every := longtest.Runs(2, 1)
@@ -102,6 +103,8 @@ func crashes(t *testing.T, seed uint64, images chan<- *image) (n int) {
 		t.Fatal(err)
 	}
 	defer h.end()
+	var mu sync.Mutex
+	var taken []*image
 	h.faults.Arm(vfstest.Op.Changes, func(i int, op vfstest.Op) error {
 		if (i+int(seed))%every > 0 {
 			return nil
@@ -111,14 +114,27 @@ func crashes(t *testing.T, seed uint64, images chan<- *image) (n int) {
 			cars: h.laidOut(), ledger: h.copy(),
 		}
 		im.disk = h.disk.Crash(im.percent, im.seed)
-		images <- im
-		n++
+		mu.Lock()
+		defer mu.Unlock()
+		taken = append(taken, im)
 		return nil
 	})
+	send := func() {
+		mu.Lock()
+		list := taken
+		taken = nil
+		mu.Unlock()
+		n += len(list)
+		for _, im := range list {
+			images <- im
+		}
+	}
 	for _, step := range h.steps() {
 		step()
+		send()
 	}
 	h.faults.Disarm()
+	send()
 	if len(h.errs) > 0 || h.bitten {
 		t.Fatalf("a history without faults: %v, %v", errors.Join(append(h.errs, h.bite)...), h.log.all())
 	}
