@@ -351,6 +351,11 @@ func (w *saga) unsure(s step, image *vfstest.Disk, before known, may []ending) e
 // alone waits until no work beside the shard is under way. It asks for a
 // replacement that cannot succeed, and is refused meanwhile.
 func (w *saga) alone(key int) error {
+	for len(w.holders) > 0 && w.known[key].copies() { // for which it might wait, and nobody else lets go here
+		if err := w.release(step{}); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
 	m, err := w.mount(placeURL(badPlace))

@@ -16,11 +16,10 @@ import (
 )
 
 const (
-	surveyPatience = time.Second
-	mostTries      = 5 // in a row without a byte
-	firstPause     = 100 * time.Millisecond
-	longestWait    = 2 * time.Minute // that a source may ask us to wait
-	lookForRoom    = 16 << 20        // bytes between two looks at the disk
+	mostTries   = 5 // in a row without a byte
+	firstPause  = 100 * time.Millisecond
+	longestWait = 2 * time.Minute // that a source may ask us to wait
+	lookForRoom = 16 << 20        // bytes between two looks at the disk
 )
 
 // A download is a source as one stream from its first byte. One that breaks off
@@ -139,11 +138,9 @@ func (d *download) Close() error {
 // goes on with what there is of one. The error of a disk without space for it has
 // the sentinel for that.
 func (e *Engine) beginCopy(ctx context.Context, p *parking, key shard.Key, m mount.Mount, st mount.Stat) (*tee, error) {
-	// A start that looks at the copies it has found is about to be done with that.
-	// Without it there would be no space now, and all would begin anew.
-	looking, cancel := context.WithTimeout(ctx, surveyPatience)
-	_ = e.survey(looking) // else there is no space yet
-	cancel()
+	if !e.cfg.Copies.Restored() {
+		return nil, roomless{} // a start that looks at the copies it has found; until then there is no space
+	}
 	of := copies.Origin{Key: string(key), URL: m.URL()}
 	if st.Ranges {
 		of.Version = st.Version
@@ -276,6 +273,9 @@ func (e *Engine) dropOldRemnants() {
 
 // fetch copies the source of a shard that is indexed, and opens the copy.
 func (e *Engine) fetch(o *opening, g *guard, m mount.Mount) (h *local.Handle, err error) {
+	if !e.cfg.Copies.Restored() {
+		return nil, roomless{} // as in beginCopy, before the source is asked for the first time
+	}
 	st, err := m.Stat(o.ctx)
 	switch {
 	case err != nil:

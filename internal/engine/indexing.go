@@ -227,9 +227,18 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 	return f, err
 }
 
+// awaitsSurvey reports whether w is going to make a copy and that cannot begin yet.
+func (e *Engine) awaitsSurvey(w *indexing) bool {
+	r := w.record
+	return e.copying() && w.beside == nil && r.Serve == shard.Copy && r.Copy == "" && !r.Kept.Complete() && !e.cfg.Copies.Restored()
+}
+
 // read reads what w is to read, and makes its index.
 func (e *Engine) read(w *indexing, g *guard) (f *found, err error) {
 	key := w.record.Key
+	if e.awaitsSurvey(w) {
+		return nil, roomless{} // as in beginCopy, before the source is asked for the first time
+	}
 	fetched := e.fetching(w.ctx)
 	defer func() { fetched(err) }()
 	o, err := e.origin(w, g)
