@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -191,9 +192,7 @@ code 2, with everything that is.`,
 				return err
 			}
 			errs := a.checkNamed()
-			if listen := a.settings.Serve.Listen; listen != "" {
-				errs = append(errs, checkListen(cmd.Context(), "serve.listen", listen))
-			}
+			errs = append(errs, a.checkListens(cmd.Context())...)
 			errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 			if a.jsonOut {
 				o := checkObject{Config: a.configPath, Well: len(errs) == 0}
@@ -244,11 +243,26 @@ func (a *app) checkNamed() (errs []error) {
 			errs = append(errs, within("credentials."+name+".key", readableByOthers(c.Key)))
 		}
 	}
+	_, err = a.places(nil)
+	errs = append(errs, err)
 	for _, name := range slices.Sorted(maps.Keys(a.settings.S3)) {
 		_, err := trust(a.settings.S3[name].CA)
 		errs = append(errs, within("s3."+name+".ca", err))
 	}
 	return errs
+}
+
+// checkListens looks whether what "serve" is to listen on can be listened on, as that
+// does.
+func (a *app) checkListens(ctx context.Context) (errs []error) {
+	if listen := a.settings.Serve.Listen; listen != "" {
+		errs = append(errs, checkListen(ctx, "serve.listen", listen))
+	}
+	if listen := a.settings.Serve.Metrics; listen != nil && *listen != "" && *listen != "none" {
+		errs = append(errs, checkListen(ctx, "serve.metrics", *listen))
+	}
+	_, err := a.adminAt(ctx, defaultAdmin, false)
+	return append(errs, within("admin.listen", err))
 }
 
 // readableByOthers returns an error for a private key that others can read, as ssh

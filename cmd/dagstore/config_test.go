@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -235,5 +238,49 @@ url = "https://a.example/list.ndjson?token=hush"
 		if all[key].Value != want {
 			t.Errorf("%s: %+v, want %s", key, all[key], want)
 		}
+	}
+}
+
+// TestConfigCheckAsServe: what "serve" would refuse of the configuration "config check"
+// refuses, too, and says which key it is.
+func TestConfigCheckAsServe(t *testing.T) {
+	for text, want := range map[string]string{
+		"[serve]\nlisten = \"nowhere\"":                              "serve.listen",
+		"[serve]\nmetrics = \"nowhere\"":                             "serve.metrics",
+		"[admin]\nlisten = \"nowhere\"":                              "admin.listen",
+		"[admin]\nlisten = \"192.0.2.1:80\"":                         "it can only be on this machine",
+		"[[watch]]\npath = \"in\"\nserve = \"often\"":                "[[watch]] 1: ",
+		"[[watch]]\npath = \"in\"\nindex = \"often\"":                "[[watch]] 1: ",
+		"[[watch]]\nurl = \"https://a.example/cars/\"":               "it cannot be watched",
+		"[[watch]]\npath = \"in\"\n[[watch]]\npath = \"in\"":         "it is watched twice",
+		"[serve]\ntls_cert = \"no.pem\"\ntls_key = \"no.key\"":       "serve.tls_cert",
+		"[gateway]\ndenylists = [\"no.deny\"]":                       "gateway.denylists",
+		"[serve]\nmetrics = \"none\"\n[admin]\nlisten = \"none\"":    "",
+		"[serve]\nmetrics = \"\"\n[admin]\nlisten = \"localhost:1\"": "",
+	} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errs := command(t, "--config", file, "config", "check")
+		switch {
+		case want == "" && (code != exitOK || !strings.Contains(out, "is well")):
+			t.Errorf("%s\nexit code %d: %s%s", text, code, out, errs)
+		case want != "" && (code != exitUsage || !strings.Contains(errs, want)):
+			t.Errorf("%s\nexit code %d: %s%s, want %q", text, code, out, errs, want)
+		}
+		if want == "" {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		var said bytes.Buffer
+		args := []string{"--config", file, "--repo", filepath.Join(t.TempDir(), "store"), "serve"}
+		if !strings.Contains(text, "listen") {
+			args = append(args, "--listen", "127.0.0.1:0")
+		}
+		if code := run(ctx, args, strings.NewReader(""), &said, &said); code == exitOK {
+			t.Errorf("%s\n\"serve\" takes it: %s", text, said.String())
+		}
+		cancel()
 	}
 }

@@ -30,6 +30,11 @@ func TestUnit(t *testing.T) {
 	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(text, program, "ExecStart=/bin/true ")), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	for _, want := range []string{"\nType=notify\n", "\nWatchdogSec=", "\nRestart=on-failure\n", "\nRestartPreventExitStatus=2 13\n", "\nLimitNOFILE=", "\nUMask=0077\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the unit has no %q", want)
+		}
+	}
 	for _, args := range [][]string{
 		{"verify", "--man=no", unit},
 		{"security", "--offline=true", "--threshold=30", "--no-pager", unit},

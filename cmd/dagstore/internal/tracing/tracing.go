@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -47,7 +48,7 @@ func New(ctx context.Context, getenv func(string) string, version string, log *s
 // wanted reports whether spans are to be sent, and what is wrong with the way
 // in which that is said.
 func wanted(getenv func(string) string) (bool, error) {
-	if getenv("OTEL_SDK_DISABLED") == "true" {
+	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") { // as OpenTelemetry reads it
 		return false, nil
 	}
 	switch exporter := getenv("OTEL_TRACES_EXPORTER"); exporter {

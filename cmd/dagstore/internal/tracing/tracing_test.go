@@ -112,6 +112,8 @@ func TestWanted(t *testing.T) {
 		{nil, false, ""},
 		{[]string{"OTEL_TRACES_EXPORTER", "none", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"}, false, ""},
 		{[]string{"OTEL_SDK_DISABLED", "true", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"}, false, ""},
+		{[]string{"OTEL_SDK_DISABLED", "True", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"}, false, ""},
+		{[]string{"OTEL_SDK_DISABLED", "1", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"}, true, ""},
 		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"}, true, ""},
 		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c"}, true, ""},
 		{[]string{"OTEL_TRACES_EXPORTER", "otlp"}, true, ""},
