@@ -88,6 +88,8 @@ var defaults = map[string]string{
 	"sources.files":    "anywhere",
 
 	"gateway.trustless":          "false",
+	"gateway.dnslink":            "false",
+	"gateway.dns_server":         "those of the system",
 	"gateway.deserialized_hosts": "those of this machine",
 	"sources.known_hosts":        "~/.ssh/known_hosts",
 }

@@ -25,8 +25,10 @@ func fill(v reflect.Value, dir string, n *int) {
 			field.Set(reflect.ValueOf(new(slog.LevelError)))
 		case name == "format":
 			field.SetString("json")
-		case name == "public_url":
+		case name == "public_url" || name == "ipns":
 			field.SetString("https://gateway.example")
+		case name == "dns_server":
+			field.SetString("192.0.2.1:53")
 		case name == "proxies":
 			field.Set(reflect.ValueOf([]string{"10.0.0.0/8", "::1"}))
 		case name == "credentials" && field.Kind() == reflect.String:
