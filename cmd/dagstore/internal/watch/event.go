@@ -58,13 +58,16 @@ func (p *place) tell(e Event) {
 	p.mu.Unlock()
 	p.watcher.tell(e)
 	log := p.watcher.cfg.Logger
+	if e.Err != nil {
+		log = log.With("err", e.Err)
+	}
 	switch e.What {
 	case Failed, Changed, Vanished:
 		if n <= mostLines {
-			log.Warn("watched CAR", "what", e.What.String(), "place", p.Name, "key", string(e.Key), "name", e.Name, "err", e.Err)
+			log.Warn("watched CAR", "what", e.What.String(), "place", p.Name, "key", string(e.Key), "name", e.Name)
 		}
 	case Trouble, Deaf:
-		log.Warn("watched place", "what", e.What.String(), "place", p.Name, "err", e.Err)
+		log.Warn("watched place", "what", e.What.String(), "place", p.Name)
 	case Well, Overflow:
 		log.Info("watched place", "what", e.What.String(), "place", p.Name)
 	default:

@@ -1,10 +1,13 @@
 package watch
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -387,4 +390,30 @@ func TestTemporary(t *testing.T) {
 		r.want("added c")
 		r.stop()
 	})
+}
+
+// What is written to the log says what is wrong where something is, and nothing of it
+// where nothing is.
+func TestLogged(t *testing.T) {
+	r := newRig(t)
+	var text bytes.Buffer
+	r.watch(func(c *Config) {
+		c.deaf = true
+		c.Logger = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	r.stop()
+	text.Reset()
+	for what := Added; int(what) < len(whats); what++ {
+		r.place.tell(Event{What: what, Key: "a", Name: "/a.car"})
+	}
+	if strings.Contains(text.String(), "err=") || strings.Count(text.String(), "\n") != len(whats)-1 {
+		t.Errorf("without errors:\n%s", text.String())
+	}
+	for _, what := range []What{Failed, Trouble, Deaf} {
+		text.Reset()
+		r.place.tell(Event{What: what, Err: shard.ErrCAR})
+		if !strings.Contains(text.String(), "err=\"bad CAR\"") || !strings.Contains(text.String(), what.String()) {
+			t.Errorf("%v: %s", what, text.String())
+		}
+	}
 }
