@@ -50,6 +50,8 @@ type Store struct {
 // none. It reads no CAR and reaches no source; what was under way when the
 // store was last closed is taken up in the background. ctx governs only the
 // opening. cfg may be nil; it is copied.
+// dir has to lie on a disk of this machine, which is not looked at: on a network
+// file system, locks and fsync do not keep a store.
 //
 // It wraps [ErrInUse] if another process has the store open, [ErrNoStore] if
 // cfg forbids to make one, [ErrVersion] if another version wrote it.
