@@ -34,7 +34,7 @@ type Config struct {
 	Tokens *Tokens      // nil: none is known
 	Page   http.Handler // what is not the API; nil: nothing
 	Hosts  []string     // names that requests over TCP may be for, besides those of this machine
-	Logger *slog.Logger // of effects and of panics; default: discards
+	Logger *slog.Logger // of effects, of jobs that have ended, and of panics; default: discards
 
 	Program, Folder, Command string        // for GET /api/v1/store
 	Gateway, Admin           func() string // URLs, once they are known; may be nil
@@ -76,7 +76,7 @@ func New(store *dagstore.Store, cfg *Config) (*Server, error) {
 	}
 	cfg.Tokens.tell(s.log)
 	s.sessions = newSessions(time.Now)
-	s.jobs = newJobs(cfg.Hub, cfg.Scratch)
+	s.jobs = newJobs(cfg.Hub, cfg.Scratch, s.log)
 	for i := range table {
 		r := &table[i]
 		s.routes[r.pattern()] = r

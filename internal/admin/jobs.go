@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -29,6 +30,7 @@ const (
 type jobs struct {
 	hub     *Hub
 	scratch string
+	log     *slog.Logger
 	now     func() time.Time
 	ctx     context.Context //nolint:containedctx // of the work itself: it ends with the server, not with a request
 	stop    context.CancelFunc
@@ -40,9 +42,9 @@ type jobs struct {
 	idle chan struct{}
 }
 
-func newJobs(hub *Hub, scratch string) *jobs {
+func newJobs(hub *Hub, scratch string, log *slog.Logger) *jobs {
 	ctx, stop := context.WithCancel(context.Background())
-	return &jobs{hub: hub, scratch: scratch, now: time.Now, ctx: ctx, stop: stop, idle: make(chan struct{})}
+	return &jobs{hub: hub, scratch: scratch, log: log, now: time.Now, ctx: ctx, stop: stop, idle: make(chan struct{})}
 }
 
 // errCancelled ends a job that somebody cancels.
@@ -303,6 +305,24 @@ func (o *job) end(ctx context.Context, err error) {
 			is.Problem = &p
 		}
 	})
+	is := o.snapshot()
+	o.jobs.write(&is)
+}
+
+// write writes the one line of a job that has ended.
+func (j *jobs) write(is *wire.Job) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("id", is.ID), slog.String("kind", is.Kind), slog.String("what", is.What), slog.String("who", is.Who), slog.String("state", is.State),
+		slog.Int64("done", is.Done), slog.Int64("failed", is.Failed), slog.Int64("bytes", is.Bytes), slog.Duration("took", is.Ended.Sub(is.Started)),
+	}
+	if is.Problem != nil {
+		attrs = append(attrs, slog.String("error", is.Problem.Detail))
+	}
+	if is.State == wire.JobFailed {
+		level = slog.LevelWarn
+	}
+	j.log.LogAttrs(context.Background(), level, "job", attrs...)
 }
 
 // stride is of how many lines one is noted where it ends.

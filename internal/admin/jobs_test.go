@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -224,7 +225,7 @@ func TestVerifyJob(t *testing.T) {
 // it has read, what is under way included.
 func TestProgressOfJob(t *testing.T) {
 	now := time.Unix(1000, 0)
-	j := newJobs(NewHub(), t.TempDir())
+	j := newJobs(NewHub(), t.TempDir(), slog.New(slog.DiscardHandler))
 	j.now = func() time.Time { return now }
 	told := make(chan *Progress)
 	release := make(chan struct{})
