@@ -103,6 +103,22 @@ func (s *Server) getMembers(c *call) error {
 	return out.Flush()
 }
 
+func (s *Server) getMember(c *call) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	id, err := c.cid()
+	if err != nil {
+		return err
+	}
+	is, err := s.store.HasMember(c.r.Context(), key, c.segment("name"), id.Hash())
+	if err != nil {
+		return err
+	}
+	return c.answer(wire.Membership{Member: is})
+}
+
 func (s *Server) putManifest(c *call) error {
 	key, err := c.key()
 	if err != nil {

@@ -97,6 +97,7 @@ func (s *Server) enter(in http.ResponseWriter, r *http.Request, identify func(*h
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	c, err := identify(r)
 	if err != nil {
+		s.turnedAway(r, err)
 		s.refuse(w, r, err)
 		return
 	}
@@ -265,6 +266,17 @@ func (s *Server) perform(c *call) (err error) {
 		}
 	}()
 	return c.route.handle(s, c)
+}
+
+// turnedAway writes one line for what would have had an effect, of somebody who was
+// not even let in.
+func (s *Server) turnedAway(r *http.Request, err error) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		return
+	}
+	name, _ := wire.NameOf(err)
+	s.log.LogAttrs(r.Context(), slog.LevelInfo, "admin", slog.String("who", "nobody"), slog.String("method", r.Method),
+		slog.String("path", r.URL.EscapedPath()), slog.String("error", err.Error()), slog.String("result", name))
 }
 
 // audit writes one line for what has, or would have had, an effect.

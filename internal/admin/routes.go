@@ -136,6 +136,7 @@ var table = []route{
 
 	{method: "GET", path: "shards/{key}/manifests", scope: Read, summary: "The manifests of a shard", query: []param{atKey}, answer: jsonOf[wire.Manifests](), handle: (*Server).getManifests},
 	{method: "GET", path: "shards/{key}/manifests/{name}", scope: Read, summary: "The members of a manifest, a multihash in base58 a line", query: []param{atKey, atName}, answer: media{mime: mimeText}, handle: (*Server).getMembers},
+	{method: "GET", path: "shards/{key}/manifests/{name}/members/{cid}", scope: Read, summary: "Whether a block is in a manifest, by one look-up", query: []param{atKey, atName}, answer: jsonOf[wire.Membership](), handle: (*Server).getMember},
 	{method: "PUT", path: "shards/{key}/manifests/{name}", scope: Write, summary: "Store a manifest: a CID or a multihash a line", query: []param{
 		atKey, atName, {"rule", "string", "by which the members were chosen"}, {"version", "integer", "of the rule"}, {"loose", "boolean", "take what is not in the shard, too"},
 	}, body: media{mime: mimeText}, answer: jsonOf[wire.Manifest](), limit: 8 << 30, handle: (*Server).putManifest},

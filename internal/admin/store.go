@@ -13,7 +13,7 @@ import (
 func (s *Server) getStore(c *call) error {
 	out := wire.Store{
 		API: wire.Version, Program: s.cfg.Program, Folder: s.cfg.Folder, Command: s.cfg.Command,
-		PID: os.Getpid(), Started: s.started, Scopes: scopeNames(c.scopes), Who: c.who,
+		PID: os.Getpid(), Started: s.started, PeerID: s.store.PeerID(), Scopes: scopeNames(c.scopes), Who: c.who,
 	}
 	if s.cfg.Gateway != nil {
 		out.Gateway = s.cfg.Gateway()

@@ -98,6 +98,9 @@ func TestShards(t *testing.T) {
 			t.Errorf("%s of what is gone: %v", name, err)
 		}
 	}
+	if at, err := c.Store(ctx); err != nil || at.PeerID != r.store.PeerID() || at.PID != os.Getpid() {
+		t.Errorf("%+v, %v", at, err)
+	}
 	if stats, err := c.Statistics(ctx); err != nil || stats.Total != 6 {
 		t.Errorf("%+v, %v", stats, err)
 	}
@@ -204,6 +207,14 @@ func TestManifests(t *testing.T) {
 	}
 	if all, err := gather(c.Members(ctx, "a", "m")); err != nil || len(all) != 2 {
 		t.Errorf("%v, %v", all, err)
+	}
+	for text, want := range map[string]bool{"two": true, "three": false} {
+		if is, err := c.HasMember(ctx, "a", "m", cartest.Raw([]byte(text)).CID.Hash()); is != want || err != nil {
+			t.Errorf("%s: %v, %v", text, is, err)
+		}
+	}
+	if _, err := c.HasMember(ctx, "a", "none", blocks[0].CID.Hash()); !errors.Is(err, dagstore.ErrNoManifest) {
+		t.Errorf("a manifest that is not: %v", err)
 	}
 	cause := errors.New("no more of them")
 	broken := func(yield func(multihash.Multihash, error) bool) {

@@ -383,6 +383,14 @@ func (c *Client) Members(ctx context.Context, key shard.Key, name string) iter.S
 	}
 }
 
+// HasMember is as of [dagstore.Store].
+func (c *Client) HasMember(ctx context.Context, key shard.Key, name string, mh multihash.Multihash) (bool, error) {
+	path, query := manifest(key, name)
+	var out wire.Membership
+	err := c.get(ctx, path+"/members/"+cid.NewCidV1(cid.Raw, mh).String(), query, &out)
+	return out.Member, err
+}
+
 // PutManifest is as of [dagstore.Store].
 func (c *Client) PutManifest(
 	ctx context.Context, key shard.Key, m dagstore.Manifest, members iter.Seq2[multihash.Multihash, error], opts *dagstore.ManifestOptions,

@@ -127,14 +127,13 @@ func detail(t *testing.T, w *world, tb *tab) {
 	tb.expect(false)
 }
 
-// confirm fills in nothing and presses the button of the dialog.
+// confirm fills in nothing and presses the button of the dialog, which shows the
+// command that does the same.
 func (tb *tab) confirm(name, command string) {
 	tb.t.Helper()
 	tb.press("main", name+"…")
 	tb.wait("document.querySelector('dialog[open]')")
-	if command != "" {
-		tb.shows("dialog[open] .command", command)
-	}
+	tb.shows("dialog[open] .command", command)
 	tb.press("dialog[open]", name)
 	tb.wait("!document.querySelector('dialog[open]')")
 }
@@ -188,7 +187,7 @@ func actions(t *testing.T, w *world, tb *tab) {
 	tb.shows(".facts", "none")
 	// A lazy shard is indexed.
 	tb.view("#/shard/backup%2Fhost-00%2F0000.car")
-	tb.confirm("Index now", "")
+	tb.confirm("Index now", "dagstore add --key=backup/host-00/0000.car mem:")
 	tb.shows(".state-line", "Ready")
 	// A failed one whose CAR is good now is recovered.
 	w.set.Put("broken-3.car", cartest.RandomV1(3, 5, 50))
@@ -232,13 +231,13 @@ func jobs(t *testing.T, w *world, tb *tab) {
 	tb.confirm("Tidy up", "dagstore gc")
 	tb.shows(".job", "removed")
 	tb.view("#/jobs")
-	tb.confirm("Verify all", "")
+	tb.confirm("Verify all", "dagstore jobs verify")
 	tb.shows("h1", "Job ")
 	tb.shows(".badge", "Done")
 	tb.shows(".told", "results")
 	// One that would go on is cancelled.
 	tb.view("#/shard/incoming%2Fnew-0.car")
-	tb.confirm("Verify", "dagstore index verify incoming/new-0.car")
+	tb.confirm("Verify", "dagstore jobs verify --key incoming/new-0.car")
 	tb.shows(".job", "Running")
 	tb.press(".job", "Cancel…")
 	tb.press("dialog[open]", "Cancel the job")

@@ -173,6 +173,11 @@ type Manifests struct {
 	Damaged   []Problem  `json:"damaged,omitempty"`
 }
 
+// A Membership says whether a block is in a manifest.
+type Membership struct {
+	Member bool `json:"member"`
+}
+
 // A Location is one place where a block lies. -1: not known without reading
 // the CAR.
 type Location struct {

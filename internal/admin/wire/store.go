@@ -20,6 +20,7 @@ type Store struct {
 	Started time.Time `json:"started"`
 	Gateway string    `json:"gateway,omitempty"` // its URL, if it listens
 	Admin   string    `json:"admin,omitempty"`   // the URL of this API over TCP, if it listens
+	PeerID  string    `json:"peer_id"`           // by which the store stands where providers are listed
 	Scopes  []string  `json:"scopes"`            // of who asks
 	Who     string    `json:"who"`               // likewise
 }

@@ -18,13 +18,13 @@ export function actions(x) {
   const list = [];
   const add = (one) => list.push({key, ...one});
   if (x.status === 'lazy') {
-    add({name: 'Index now', about: 'The CAR is read and indexed now, and not when it is first used.', run: () => post(shardPath(key, '/index'))});
+    add({name: 'Index now', about: 'The CAR is read and indexed now, and not when it is first used.',
+      command: () => command('add', `--key=${quoted(key)}`, own(x.mount)), run: () => post(shardPath(key, '/index'))});
   }
   add({name: 'Recover', primary: x.status === 'failed', about: 'The CAR is read and indexed again. A shard that is well stays as it is.',
     command: () => command('recover', own(key)), run: () => post(shardPath(key, '/recover', {wait: false})), done: 'Recovering'});
   add({name: 'Verify', about: 'The CAR is read from end to end, and every block of it is hashed. It is a job, which you can watch.',
-    command: () => command('index', 'verify', own(key)), said: 'The nearest on the command line, which holds index and CAR against each other and hashes nothing:',
-    run: () => post('jobs', {kind: 'verify', verify: {keys: [key]}}), then: (job) => { location.hash = `#/job/${job.id}`; }});
+    command: () => command('jobs', 'verify', '--key', own(key)), run: () => post('jobs', {kind: 'verify', verify: {keys: [key]}}), then: (job) => { location.hash = `#/job/${job.id}`; }});
   if (x.pinned) {
     add({name: 'Unpin', about: 'The copy on this machine may make room for others again.', command: () => command('unpin', own(key)), run: () => post(shardPath(key, '/unpin'))});
   } else {
@@ -66,7 +66,7 @@ export function ask(action) {
   const line = h('div');
   const wrong = h('p', {class: 'note bad', role: 'alert', hidden: true});
   const write = () => {
-    if (action.command) show(line, h('p', {class: 'faint small'}, action.said ?? 'The same on the command line:'), copyable(action.command(values), 'the command that does the same'));
+    if (action.command) show(line, h('p', {class: 'faint small'}, 'The same on the command line:'), copyable(action.command(values), 'the command that does the same'));
   };
   const field = (d) => {
     if (d.when === false) return null;

@@ -38,7 +38,7 @@ export function summary(signal, job) {
   const times = h('p', {class: 'faint small'});
   const problem = h('p', {class: 'bad wrap'});
   const cancel = h('button', {type: 'button', class: 'small', onclick: () => ask({name: 'Cancel the job', about: 'It ends. What it has done stays, and the same job goes on from there when it is begun again.',
-    run: () => post(`jobs/${job.id}/cancel`)})}, 'Cancel…');
+    command: () => `dagstore jobs cancel ${job.id}`, run: () => post(`jobs/${job.id}/cancel`)})}, 'Cancel…');
   const element = h('article', {class: 'card job', 'data-row': '', 'aria-label': `Job ${job.id}`},
     h('header', null, state, h('h2', null, h('a', {href: `#/job/${job.id}`}, named(job.what || job.kind))), cancel),
     bar, figures, times, problem);
@@ -103,7 +103,7 @@ export function jobs(_, __, signal) {
     run: () => post('jobs', job), then: (made) => { location.hash = `#/job/${made.id}`; }})}, `${name}…`);
   return h('div', {class: 'jobs'}, h('div', {class: 'headline'}, h('h1', null, 'Jobs'), h('div', {class: 'buttons'},
     h('a', {class: 'button', href: '#/add'}, 'Add CARs'),
-    begin('Verify all', 'Every CAR is read from end to end, and every block of it is hashed.', {kind: 'verify', verify: {}}),
+    begin('Verify all', 'Every CAR is read from end to end, and every block of it is hashed.', {kind: 'verify', verify: {}}, 'dagstore jobs verify'),
     begin('Tidy up', 'Files that belong to no shard are removed. What the store did not make is left alone, and reported.', {kind: 'gc'}, 'dagstore gc'))), list);
 }
 jobs.title = () => 'Jobs';
