@@ -78,14 +78,13 @@ func (c *Client) keepOn(ctx context.Context, r request, id string, last int64, w
 					came = true
 					last = max(last, result.Seq)
 				}
+				// The first line of who has begun it is about the job, and so is the last.
+				ended := err == nil && result.Job != nil && id != ""
 				if err == nil && result.Job != nil {
 					id = result.Job.ID
 				}
-				if !yield(result, err) || err != nil {
+				if !yield(result, err) || err != nil || ended {
 					return
-				}
-				if result.Job != nil && result.Job.State != wire.JobRunning {
-					return // it is the last line
 				}
 			}
 		}

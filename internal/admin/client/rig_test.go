@@ -30,7 +30,7 @@ type rig struct {
 	socket string
 	store  *dagstore.Store
 	api    *admin.Server
-	server *http.Server
+	server atomic.Pointer[http.Server]
 	client *client.Client
 	// around, which may be nil, answers in the place of the API.
 	around atomic.Pointer[func(http.ResponseWriter, *http.Request, http.Handler)]
@@ -79,19 +79,19 @@ func (r *rig) serve() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if f := r.around.Load(); f != nil {
 			(*f)(w, request, r.api.Local())
 			return
 		}
 		r.api.Local().ServeHTTP(w, request)
 	})}
-	server := r.server
+	r.server.Store(server)
 	go func() { _ = server.Serve(listener) }()
 }
 
 // end answers nobody any more.
-func (r *rig) end() { _ = r.server.Close() }
+func (r *rig) end() { _ = r.server.Load().Close() }
 
 // meanwhile has f answer those requests whose path has this in it.
 func (r *rig) meanwhile(path string, f func(w http.ResponseWriter, request *http.Request, api http.Handler)) {
