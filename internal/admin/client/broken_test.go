@@ -96,6 +96,23 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// TestSaysNo: who is not let in any more is told so, and not that nobody is there.
+func TestSaysNo(t *testing.T) {
+	r := newRig(t)
+	r.register("a", "one")
+	r.meanwhile("", func(w http.ResponseWriter, request *http.Request, _ http.Handler) {
+		if strings.HasSuffix(request.URL.Path, "/store") {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"type":"/api/v1/problems/unauthorized"}`)
+			return
+		}
+		panic(http.ErrAbortHandler)
+	})
+	if _, err := r.client.Info(t.Context(), "a"); !errors.Is(err, client.ErrBroken) || errors.Is(err, client.ErrGone) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestGoesOn: who was cut off by the other side, as too slow, gets the rest.
 func TestGoesOn(t *testing.T) {
 	r := newRig(t)

@@ -73,8 +73,11 @@ func (c *Client) alive(ctx context.Context) bool {
 	}
 	defer response.Body.Close()
 	var is wire.Store
-	if err := readJSON(response.Body, &is); err != nil {
-		return response.StatusCode >= 300 // somebody is there who says no
+	switch err := readJSON(response.Body, &is); {
+	case response.StatusCode >= 300:
+		return true // somebody is there, and says no
+	case err != nil:
+		return false
 	}
 	met := c.met.Load()
 	return met == nil || met.PID == is.PID && met.Started.Equal(is.Started)
