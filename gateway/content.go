@@ -16,14 +16,19 @@ import (
 // asks for it. It reports whether that is all that r wants to know.
 func preflight(header http.Header, r *http.Request) bool {
 	header["Access-Control-Allow-Origin"] = anyOrigin
-	header["Access-Control-Allow-Methods"] = methods
-	header["Access-Control-Allow-Headers"] = mayBeSent
 	header["Access-Control-Expose-Headers"] = mayBeRead
 	if r.Method != http.MethodOptions {
 		return false
 	}
+	invite(header)
 	header["Allow"] = methods
 	return true
+}
+
+// invite says what pages of other sites may send.
+func invite(header http.Header) {
+	header["Access-Control-Allow-Methods"] = methods
+	header["Access-Control-Allow-Headers"] = mayBeSent
 }
 
 // answer serves a request for content. What it returns is what the client is told
@@ -39,6 +44,7 @@ func (h *Handler) answer(w *responseWriter, r *http.Request, p *place, path stri
 	}
 	wish, wishErr := wishOf(query, r.Header)
 	if !wish.trustless() { // which is never sent elsewhere
+		invite(w.Header()) // no browser asks for it here; those who test gateways do
 		if to, err := earlyRedirect(r, path, query); err != nil {
 			return err
 		} else if to != "" {

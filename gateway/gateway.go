@@ -237,8 +237,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveContent watches what becomes of the answer, and breaks it off if it cannot
 // be completed.
 func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request) {
-	rq := &request{head: r.Method == http.MethodHead}
-	rw := &responseWriter{ResponseWriter: w, rq: rq, h: h}
+	rw := &responseWriter{ResponseWriter: w, h: h, own: request{head: r.Method == http.MethodHead}}
+	rw.rq = &rw.own
+	rq := rw.rq
 	r, end := rw.watch(r)
 	defer end()
 	if r.URL.Path == "" { // who asks by a proxy may name a host alone

@@ -42,7 +42,7 @@ func (h *Handler) placeOf(r *http.Request) place {
 	if name, port, err := net.SplitHostPort(host); err == nil {
 		p.host = name
 		if _, err := strconv.ParseUint(port, 10, 16); err == nil { // else it may be anything, and would go into Location
-			p.port = ":" + port
+			p.port = host[len(host)-len(port)-1:]
 		}
 	}
 	p.host = strings.ToLower(strings.TrimSuffix(strings.Trim(p.host, "[]"), "."))

@@ -33,6 +33,20 @@ type request struct {
 
 type requestKey struct{}
 
+// A requestContext is one that leads to its request.
+type requestContext struct {
+	context.Context //nolint:containedctx // it is one
+	rq              *request
+}
+
+// Value implements [context.Context].
+func (c *requestContext) Value(key any) any {
+	if key == (requestKey{}) {
+		return c.rq
+	}
+	return c.Context.Value(key)
+}
+
 // requestFrom returns the request that ctx belongs to, or a blank one.
 func requestFrom(ctx context.Context) *request {
 	if rq, ok := ctx.Value(requestKey{}).(*request); ok {
@@ -73,12 +87,14 @@ var errStalled = fmt.Errorf("gateway: nothing came in time: %w", context.Deadlin
 type responseWriter struct {
 	http.ResponseWriter
 	rq      *request
+	own     request // which rq is
 	h       *Handler
 	ctx     context.Context //nolint:containedctx // that of the request, with which it ends
 	stalled *time.Timer     // ends ctx
 	until   time.Time       // when the client has to have taken what was written last
 	slow    bool            // it had not
-	control *http.ResponseController
+	control http.ResponseController
+	base    requestContext // what ctx is made of
 	status  int
 	written int64
 	values  [maxValues]string // of the header, so that not each is an allocation
@@ -101,11 +117,12 @@ func (w *responseWriter) set(name, value string) {
 
 // watch gives r an end that comes if its answer does not go on.
 func (w *responseWriter) watch(r *http.Request) (watched *http.Request, end func()) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), requestKey{}, w.rq))
+	w.base = requestContext{r.Context(), w.rq}
+	ctx, cancel := context.WithCancelCause(&w.base)
 	limits := &w.h.config.Limits
 	w.ctx = ctx
 	w.stalled = time.AfterFunc(limits.FirstByte, func() { cancel(errStalled) })
-	w.control = http.NewResponseController(w.ResponseWriter)
+	w.control = *http.NewResponseController(w.ResponseWriter)
 	return r.WithContext(ctx), func() {
 		if w.written == 0 {
 			w.proceed() // a header may have to wait for the client, too

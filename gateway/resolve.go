@@ -47,16 +47,18 @@ func (s *spot) header(c *content) string {
 
 // A follower follows a path block by block.
 type follower struct {
-	src  *source
-	spot spot
-	kept int
+	src   *source
+	spot  spot
+	kept  int
+	roots [2]cid.Cid // room for those of the spot, which most paths need no more of
 }
 
 // resolve follows names from root. Where a name leads nowhere the error is a
 // *noLinkError, and the spot has the blocks that prove it. The last block is not
 // read.
 func (s *source) resolve(ctx context.Context, root cid.Cid, names []string) (*spot, error) {
-	r := &follower{src: s, spot: spot{cid: root, roots: []cid.Cid{root}}}
+	r := &follower{src: s}
+	r.spot = spot{cid: root, roots: append(r.roots[:0], root)}
 	for len(names) > 0 {
 		used, err := r.step(ctx, names)
 		if err != nil {

@@ -32,15 +32,8 @@ type nameServer struct {
 func startDNS(t *testing.T) *nameServer {
 	t.Helper()
 	s := &nameServer{records: make(map[string][]dns.RR)}
-	packets, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := listenTwice(t)
 	s.addr = packets.LocalAddr().String()
-	streams, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: streams}} {
 		server.Handler = dns.HandlerFunc(s.serve)
 		ended := make(chan error, 1)
@@ -55,6 +48,26 @@ func startDNS(t *testing.T) *nameServer {
 		})
 	}
 	return s
+}
+
+// listenTwice listens by UDP and TCP on one port, which may be free by one of them alone.
+func listenTwice(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var config net.ListenConfig
+	var errs error
+	for range 100 {
+		packets, err := config.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams, err := config.Listen(t.Context(), "tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, streams
+		}
+		errs = errors.Join(errs, err, packets.Close())
+	}
+	t.Fatal(errs)
+	return nil, nil
 }
 
 // set gives a name records, in the form of zone files.
