@@ -136,6 +136,9 @@ func (h *Handler) pathOf(r *http.Request, p *place) (path string, err error) {
 	if !h.isSite(r, p, path) {
 		return path, nil
 	}
+	if onlyHere(r) {
+		return "", &statusError{http.StatusPreconditionFailed, "where the domain leads is not known on this machine"}
+	}
 	_, _, err = h.config.Names.DNSLink(r.Context(), p.host)
 	switch {
 	case errors.Is(err, ErrNoName):
@@ -152,14 +155,11 @@ func (h *Handler) pathOf(r *http.Request, p *place) (path string, err error) {
 // that begin with /ipfs/ too: what somebody else has published must not be of its
 // origin. What no browser runs may be asked for at any host.
 func (h *Handler) isSite(r *http.Request, p *place, path string) bool {
-	if h.config.Names.DNSLink == nil || p.base != p.host || h.isBase(p) || !isDomain(p.host) {
-		return false
+	if h.config.Names.DNSLink == nil || p.base != p.host || h.isBase(p) || !isDomain(p.host) || !h.deserialises(p) {
+		return false // of a host that is not one for files nothing would be shown
 	}
 	if path == "" {
 		return true
-	}
-	if !h.deserialises(p) {
-		return false
 	}
 	wish, err := wishOf(r.URL.Query(), r.Header)
 	return err != nil || !wish.trustless()

@@ -199,7 +199,7 @@ func TestSubdomains(t *testing.T) {
 		{sub, "/nothing/here", nil, 404, "<p>gone</p>"},
 		{"gw.example", "/", nil, 200, ""},
 		// A domain that leads to content by itself.
-		{domain, "/", []string{"Accept", "text/html"}, 406, ""}, // of a host that is not one of those for files
+		{domain, "/", []string{"Accept", "text/html"}, 200, ""}, // the gateway's own page: it is not one of the hosts for files
 		// Who may say what the client said.
 		{"proxy.internal", "/ipfs/" + site.String(), []string{"X-Forwarded-Host", "gw.example"}, 301, "https://" + sub + "/"},
 	} {

@@ -57,12 +57,32 @@ func TestOriginOfDomain(t *testing.T) {
 		{"plain.example", "/ipfs/" + evil + "/x.html", "", 200, true},
 		{"gw.test", "/ipfs/" + evil + "/x.html", "", 301, false},
 		{"site.invalid", "/ipfs/" + evil + "/x.html", "", 400, false}, // of no host for files
+		{"site.invalid", "/ipfs", "", 404, false},
 		{"192.0.2.7", "/ipfs/" + evil + "/x.html", "", 400, false},
 	} {
 		asked = 0
 		a := visit(t, h, row.host, row.path, "Accept", row.accept)
 		if a.status != row.status || (asked > 0) != row.asks || row.status != 200 && strings.Contains(string(a.body), "evil") {
 			t.Errorf("%s%s: %d, %d look-ups, want %d: %.100q", row.host, row.path, a.status, asked, row.status, a.body)
+		}
+	}
+}
+
+// TestSiteOnlyIfCached wants nobody asked for who wants only what is here.
+func TestSiteOnlyIfCached(t *testing.T) {
+	m := dagtest.New(t)
+	file := m.File("x").Cid().String()
+	h := handlerOver(t, m, Config{DeserializedHosts: []string{"*.example"}, Names: Names{
+		DNSLink: func(_ context.Context, name string) (string, time.Duration, error) {
+			t.Errorf("%s was looked up", name)
+			return "", 0, ErrNoName
+		},
+	}})
+	for path, status := range map[string]int{
+		"/": 412, "/a": 412, "/ipns/other.example/a": 412, "/ipfs/" + file: 412, "/ipfs/" + file + "?format=raw": 200, "/ipfs/" + file + "?format=car": 200,
+	} {
+		if a := visit(t, h, "site.example", path, "Cache-Control", "only-if-cached"); a.status != status {
+			t.Errorf("%s: %d, want %d", path, a.status, status)
 		}
 	}
 }
