@@ -75,7 +75,7 @@ func newServer(cfg Config) *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := &http.Server{
-		Handler:           cfg.Handler,
+		Handler:           withoutBody(cfg.Handler, bodyTime),
 		ReadHeaderTimeout: headerTime,
 		MaxHeaderBytes:    headerBytes,
 		IdleTimeout:       idleTime,
