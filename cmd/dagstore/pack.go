@@ -135,15 +135,12 @@ func weigh(ctx context.Context, paths []string, opts pack.Options, expect func(s
 				}
 				return nil
 			}
-			info, err := entry.Info()
-			switch {
-			case err != nil:
-			case info.IsDir() && leave != nil && os.SameFile(leave, info):
-				return fs.SkipDir
-			case info.Mode().IsRegular():
+			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
 				expect(info.Size())
+			} else if err == nil && leave != nil && os.SameFile(leave, info) {
+				return fs.SkipDir
 			}
-			return nil //nolint:nilerr // as it says above
+			return nil
 		})
 	}
 }

@@ -16,7 +16,8 @@ import (
 // answered, and whether the connection ends with that.
 func speak(t *testing.T, server *httptest.Server, text string) (status int, body string, closed bool) {
 	t.Helper()
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func textOf(v reflect.Value) string {
 	case Size:
 		text := humanize.IBytes(uint64(max(value, 0)))
 		if n, err := ParseSize(text); err != nil || n != int64(value) {
-			return fmt.Sprint(int64(value)) // it would be rounded
+			return strconv.FormatInt(int64(value), 10) // it would be rounded
 		}
 		return fmt.Sprintf("%q", text)
 	case Duration:
