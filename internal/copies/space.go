@@ -165,7 +165,7 @@ func (k *Keeper) grow(ctx context.Context, e *entry, n int64) error {
 }
 
 // NoMore says that no copy can go now beyond those that are leaving. Fills that
-// need more space get [ErrCrowded], unless something is leaving. If err is set,
+// need more space get [ErrCrowded], unless what is leaving is enough. If err is set,
 // which is why copies that might go do not, nobody is left waiting: all get that,
 // with [shard.ErrQuota].
 func (k *Keeper) NoMore(err error) {
@@ -179,7 +179,7 @@ func (k *Keeper) NoMore(err error) {
 		told = append(k.growers, k.queue...)
 		k.growers, k.queue = nil, nil
 		err = fmt.Errorf("%w: no copy can be given up: %w", shard.ErrQuota, err)
-	case k.sums[going] == 0:
+	case len(k.growers) > 0 && k.growers[0].bytes > k.cfg.Quota-(k.used-k.sums[going]):
 		told, k.growers = k.growers, nil
 		err = ErrCrowded
 	}

@@ -27,7 +27,11 @@ type eviction struct {
 type asking struct {
 	bytes int64
 	since time.Time
+	spare bool // no source is asked: nothing but our own disk may take its time
 }
+
+// slow reports whether another copy may go instead.
+func (a asking) slow(now time.Time) bool { return !a.spare && now.Sub(a.since) >= slowAsk }
 
 // evicts has copies go whenever that is needed.
 func (e *Engine) evicts() {
@@ -93,7 +97,7 @@ func (v *eviction) begin(victims []copies.Victim, goal int64, tried map[uint32]b
 	defer v.mu.Unlock()
 	now, quick := time.Now(), 0
 	for _, a := range v.asking {
-		if now.Sub(a.since) < slowAsk {
+		if !a.slow(now) {
 			goal -= a.bytes
 			quick++
 		}
@@ -103,7 +107,7 @@ func (v *eviction) begin(victims []copies.Victim, goal int64, tried map[uint32]b
 			break
 		}
 		tried[c.ID] = true
-		v.asking[c.ID] = asking{c.Bytes, now}
+		v.asking[c.ID] = asking{c.Bytes, now, c.Spare}
 		goal -= c.Bytes
 		quick++
 		began = true
@@ -144,7 +148,9 @@ func (v *eviction) wait(all bool) bool {
 	v.mu.Lock()
 	now, most := time.Now(), time.Duration(0)
 	for _, a := range v.asking {
-		most = max(most, slowAsk-now.Sub(a.since))
+		if most = max(most, slowAsk-now.Sub(a.since)); a.spare {
+			most = hostRests // its end is told of
+		}
 	}
 	if all && len(v.asking) > 0 {
 		most = max(most, hostRests)

@@ -1,13 +1,16 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/dagstore/dagstore/internal/catalog"
 	"github.com/dagstore/dagstore/internal/copies"
 	"github.com/dagstore/dagstore/internal/vfs/vfstest"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // Why a copy did not go in an earlier round, in which others did, says nothing to
@@ -32,3 +35,27 @@ func TestRoundForgetsFailuresOfEarlierOnes(t *testing.T) {
 	}
 	s.Give()
 }
+
+// As long as copies that nobody has asked for are about to go and make up what is
+// needed, no other goes, however slow our own disk is. A source that is slow to answer
+// keeps its own copy, and no other.
+func TestSpareCopyThatIsAboutToGoIsEnough(t *testing.T) {
+	for _, spare := range []bool{true, false} {
+		e := &Engine{work: t.Context()}
+		e.cfg.Log = slog.New(slog.DiscardHandler)
+		e.cfg.Catalog = noCopies{}
+		v := &eviction{e: e, ended: make(chan struct{}, 1), asking: map[uint32]asking{
+			1: {bytes: 8192, since: time.Now().Add(-2 * slowAsk), spare: spare},
+		}}
+		other := []copies.Victim{{ID: 2, Bytes: 8192}}
+		if began := v.begin(other, 8192, map[uint32]bool{}, map[bool]bool{}); began == spare {
+			t.Errorf("spare %v: another goes: %v", spare, began)
+		}
+		e.workers.Wait()
+	}
+}
+
+// noCopies is a catalogue that knows of no copy.
+type noCopies struct{ catalog.Catalog }
+
+func (noCopies) CopyOf(context.Context, uint32) (shard.Key, error) { return "", catalog.ErrNotFound }
