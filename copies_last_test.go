@@ -99,3 +99,33 @@ func TestConfirmingTakesNoSpace(t *testing.T) {
 	}
 	r.kept("pinned", r.info("pinned").Bytes)
 }
+
+// A timelessCAR lies elsewhere, and says nothing of itself.
+type timelessCAR struct{ remoteCAR }
+
+func (m timelessCAR) Stat(ctx context.Context) (mount.Stat, error) {
+	st, err := m.remoteCAR.Stat(ctx)
+	return mount.Stat{Size: st.Size, Ranges: st.Ranges}, err
+}
+
+// A source that says nothing of itself, and brings more or fewer bytes than when it
+// was indexed, has another CAR by now: that is indexed, and not read by the index of
+// the one before.
+func TestFetchedSourceOfAnotherLength(t *testing.T) {
+	for _, n := range []int{5, 50} {
+		r := newRig(t)
+		far := r.elsewhere()
+		far.unversioned, far.sizeless, far.noRanges = true, true, true
+		r.mounts(func(m mount.Mount) mount.Mount { return timelessCAR{m.(remoteCAR)} })
+		r.reopen()
+		r.register("a", r.putBytes("a.car", cartest.RandomV1(1, 20, 1000)), &RegisterOptions{Serve: shard.Copy})
+		if err := r.store.Evict(r.ctx(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		r.putBytes("a.car", cartest.RandomV1(2, n, 1000))
+		a := r.acquire("a")
+		r.holds(a, cartest.Random(2, n, 1000))
+		a.Close()
+		r.kept("a", r.info("a").Bytes)
+	}
+}

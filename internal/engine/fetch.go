@@ -271,6 +271,15 @@ func (e *Engine) dropOldRemnants() {
 	}
 }
 
+// sameLength returns an error unless a source of size bytes (-1: unknown) may be the
+// CAR that was indexed.
+func sameLength(r *catalog.Record, size int64) error {
+	if size < 0 || r.Bytes < 0 || size == r.Bytes {
+		return nil
+	}
+	return &local.LostError{Err: fmt.Errorf("%w: it has %d bytes and had %d when it was indexed", shard.ErrChanged, size, r.Bytes)}
+}
+
 // fetch copies the source of a shard that is indexed, and opens the copy.
 func (e *Engine) fetch(o *opening, g *guard, m mount.Mount) (h *local.Handle, err error) {
 	if !e.cfg.Copies.Restored() {
@@ -282,8 +291,9 @@ func (e *Engine) fetch(o *opening, g *guard, m mount.Mount) (h *local.Handle, er
 		return nil, sourceError(err)
 	case st.Waits && o.kind != slow:
 		return nil, elsewhere{slow}
-	case st.Size >= 0 && o.record.Bytes >= 0 && st.Size != o.record.Bytes:
-		return nil, &local.LostError{Err: fmt.Errorf("%w: it has %d bytes and had %d when it was indexed", shard.ErrChanged, st.Size, o.record.Bytes)}
+	}
+	if err := sameLength(o.record, st.Size); err != nil {
+		return nil, err
 	}
 	o.total.Store(st.Size)
 	t, err := e.beginCopy(o.ctx, &o.parking, o.record.Key, m, st)
@@ -302,6 +312,9 @@ func (e *Engine) fetch(o *opening, g *guard, m mount.Mount) (h *local.Handle, er
 	t.skip()
 	err = t.rest(o.done.Store)
 	_ = t.Close()
+	if err == nil {
+		err = sameLength(o.record, t.fill.Size())
+	}
 	if err == nil && !t.from.pinned {
 		err = unchanged(o.ctx, m, st)
 	}
