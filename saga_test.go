@@ -197,7 +197,7 @@ func TestSagas(t *testing.T) {
 // what it acknowledged, or that holds something else than it should.
 func TestSagasCatchLies(t *testing.T) {
 	cars := newCARData(t)
-	draw := sagas(120)
+	draw := sagas(240)
 	for name, lie := range map[string]func(*saga){
 		"a restart finds an earlier state": func(w *saga) {
 			past := w.disk.Crash(100, 0)
@@ -234,7 +234,7 @@ func TestSagasCatchLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			caught := 0
 			for seed := range 12 {
-				w, err := newSaga(cars, settingOf(uint64(seed)))
+				w, err := newSaga(cars, setting{quota: 4 * 4096})
 				if err != nil {
 					t.Fatal(err)
 				}

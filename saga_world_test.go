@@ -214,10 +214,14 @@ func (w *saga) held(key int) (n int) {
 func (w *saga) settled(key int) (*shard.Info, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), sagaPatience)
 	defer cancel()
+	idle := false
 	for {
 		busy := w.barrier(ctx, key)
 		in, err := w.store.Info(ctx, keyOf(key))
+		seen := idle
+		idle = err == nil && in.State == shard.Registered
 		switch {
+		case idle && !seen: // or its first indexing, which is no intent, has ended and is about to be told of
 		case errors.Is(err, shard.ErrUnknown):
 			return nil, nil
 		case err != nil:
