@@ -25,6 +25,13 @@
 // names who lacks the scope "sources:private", is said by Config.Outside, and
 // stands in the URL that the store remembers.
 //
+// # Slow clients
+//
+// Each piece of an answer and of a body has a time of its own, so a client that
+// moves is waited for, and one that stands still is given up and keeps nothing.
+// What one token may take is bounded, so that nobody is kept out by it. An answer
+// that cannot be completed is broken off.
+//
 // # Work that goes on
 //
 // A job (add, verify, recover, gc) belongs to the server and not to the request
