@@ -120,14 +120,10 @@ func (a *app) configured() ([]configObject, error) {
 			o.From, o.Where = fromOf(at.why, file)
 		case v.Key == "copies.quota" && a.quota != nil:
 			o.Value, o.From, o.Where = fmt.Sprintf("%q", showBytes(int64(*a.quota))), "flag", "--quota"
+		case a.fromEnv[v.Key]:
+			o.From, o.Where, o.Value = "environment", settings.EnvName(v.Key), shownValue(v)
 		case set[v.Key]:
-			o.From, o.Where = "file", file
-			if o.Value == "" {
-				o.Value = v.Zero
-			}
-			if url, err := strconv.Unquote(v.Text); err == nil {
-				o.Value = strconv.Quote(withoutSecrets(url))
-			}
+			o.From, o.Where, o.Value = "file", file, shownValue(v)
 		default:
 			o.Value = defaults[v.Key]
 		}
@@ -139,6 +135,15 @@ func (a *app) configured() ([]configObject, error) {
 		}
 	}
 	return all, nil
+}
+
+// shownValue is a value that somebody has set, without the secrets that may stand in a
+// URL.
+func shownValue(v settings.Value) string {
+	if url, err := strconv.Unquote(v.Text); err == nil {
+		return strconv.Quote(withoutSecrets(url))
+	}
+	return cmp.Or(v.Text, v.Zero)
 }
 
 // fromOf is where the store's folder comes from, as a place says it.
@@ -187,9 +192,10 @@ refused), certificates, keys, folders. No secret is shown. What is wrong is exit
 code 2, with everything that is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.configPath == "" && a.jsonOut {
+			of := cmp.Or(a.configPath, "the environment")
+			if nothing := a.configPath == "" && len(a.fromEnv) == 0; nothing && a.jsonOut {
 				return printJSON(a.stdout, checkObject{Well: true})
-			} else if a.configPath == "" {
+			} else if nothing {
 				_, err := fmt.Fprintln(a.stdout, "there is no configuration: every key has its default")
 				return err
 			}
@@ -206,12 +212,12 @@ code 2, with everything that is.`,
 				}
 			}
 			if err := errors.Join(errs...); err != nil {
-				return exitError(exitUsage, fmt.Errorf("configuration %s:\n%w", a.configPath, err))
+				return exitError(exitUsage, fmt.Errorf("configuration %s:\n%w", of, err))
 			}
 			if a.jsonOut {
 				return nil
 			}
-			_, err := fmt.Fprintf(a.stdout, "%s is well\n", showText(a.configPath))
+			_, err := fmt.Fprintf(a.stdout, "%s is well\n", showText(of))
 			return err
 		},
 	}

@@ -284,3 +284,50 @@ func TestConfigCheckAsServe(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestConfigOfEnvironment: flags go before the environment, that before the file, for
+// every key that has a variable.
+func TestConfigOfEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.toml")
+	text := "[serve]\nlisten = \"127.0.0.1:1\"\nrequests = 7\n[copies]\nquota = \"1 GiB\"\n[sources]\nfiles = [\"/a\"]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("DAGSTORE_SERVE_LISTEN", "127.0.0.1:2")
+	t.Setenv("DAGSTORE_COPIES_QUOTA", "2 GiB")
+	t.Setenv("DAGSTORE_SOURCES_FILES", "/b, /c")
+	t.Setenv("DAGSTORE_GATEWAY_PUBLIC_URL", "")
+	t.Setenv("DAGSTORE_GATEWAY_TRUSTLESS", "true")
+	all := shown(t, "--config", file, "--quota", "3GiB")
+	for key, want := range map[string]configObject{
+		"serve.listen":       {Value: `"127.0.0.1:2"`, From: "environment", Where: "DAGSTORE_SERVE_LISTEN"},
+		"serve.requests":     {Value: "7", From: "file", Where: file},
+		"copies.quota":       {Value: `"3.0 GiB"`, From: "flag", Where: "--quota"},
+		"sources.files":      {Value: `["/b", "/c"]`, From: "environment", Where: "DAGSTORE_SOURCES_FILES"},
+		"gateway.public_url": {From: "default"},
+		"gateway.trustless":  {Value: "true", From: "environment", Where: "DAGSTORE_GATEWAY_TRUSTLESS"},
+	} {
+		if want.Key = key; all[key] != want {
+			t.Errorf("%+v, want %+v", all[key], want)
+		}
+	}
+	if o := shown(t, "--config", file)["copies.quota"]; o.Value != `"2.0 GiB"` || o.From != "environment" {
+		t.Errorf("%+v", o)
+	}
+	if code, out, errs := command(t, "config", "check"); code != exitUsage || !strings.Contains(errs, "configuration the environment") || !strings.Contains(errs, "sources.files") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+	// Where CARs may lie is heeded: it is more than shown.
+	t.Setenv("DAGSTORE_SOURCES_FILES", t.TempDir())
+	cars := t.TempDir()
+	writeCAR(t, cars, "a.car", "a")
+	if code, _, errs := command(t, "--repo", filepath.Join(t.TempDir(), "store"), "add", cars); code != exitFailed || !strings.Contains(errs, "is not allowed") {
+		t.Errorf("%d: %s", code, errs)
+	}
+	t.Setenv("DAGSTORE_SERVE_REQUESTS", "many")
+	if code, _, errs := command(t, "version"); code != exitUsage || !strings.Contains(errs, "DAGSTORE_SERVE_REQUESTS=many") {
+		t.Errorf("%d: %s", code, errs)
+	}
+}

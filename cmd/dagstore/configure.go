@@ -1,13 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"runtime"
 
 	"github.com/dagstore/dagstore/cmd/dagstore/internal/settings"
 )
 
-// configure reads the configuration and makes what depends on it. A file that
+// configure reads the configuration, what the environment says in its place, and makes
+// what depends on it. A file that
 // was named must be there; the usual one need not.
 func (a *app) configure() error {
 	path, named := a.config, true
@@ -27,8 +29,11 @@ func (a *app) configure() error {
 			return exitError(exitUsage, err)
 		}
 	}
-	a.kinds = newKinds(a.settings, a.getenv)
 	var err error
+	if a.fromEnv, err = a.settings.Overlay(a.getenv); err != nil {
+		return exitError(exitUsage, fmt.Errorf("the environment: %w", err))
+	}
+	a.kinds = newKinds(a.settings, a.getenv)
 	if a.mounts, err = a.kinds.registry(); err != nil {
 		return exitError(exitUsage, err)
 	}

@@ -30,6 +30,7 @@ type app struct {
 
 	logging    sync.Once        // makes log
 	log        *logfold.Handler // what all loggers write to
+	fromEnv    map[string]bool  // keys of the configuration for which the environment has said something
 	configPath string           // file that the configuration was read from; "" if there is none
 
 	settings *settings.File    // what the configuration says; never nil once a command has begun
