@@ -161,6 +161,13 @@ type bounds struct {
 	now   func() time.Time // nil: [time.Now]
 }
 
+func (b bounds) clock() func() time.Time {
+	if b.now == nil {
+		return time.Now
+	}
+	return b.now
+}
+
 var usual = bounds{window: 4096, inline: 4096}
 
 // open opens a store in a file system.
@@ -168,9 +175,6 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (
 	c, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
-	}
-	if b.now == nil {
-		b.now = time.Now
 	}
 	p, err := openParts(ctx, fsys, dir, &c)
 	if err != nil {
@@ -210,7 +214,7 @@ func open(ctx context.Context, fsys vfs.FS, dir string, cfg *Config, b bounds) (
 		NoSpace:   ErrNoSpace,
 		Space:     s.level,
 		Log:       c.Logger,
-		Now:       b.now,
+		Now:       b.clock(),
 		Watch:     s.watcher(),
 		Tracer:    c.tracer(),
 
@@ -244,7 +248,7 @@ func (s *Store) openCopies(b bounds) engine.CopyConfig {
 	}
 	s.parts.copies = copies.New(copies.Config{
 		FS: s.parts.fsys, Dir: s.parts.fsys.PathJoin(s.parts.dir, copiesFolder),
-		Quota: quota, High: s.cfg.Copies.High, Low: s.cfg.Copies.Low, Least: b.least, Now: b.now,
+		Quota: quota, High: s.cfg.Copies.High, Low: s.cfg.Copies.Low, Least: b.least, Now: b.clock(),
 		Need: func() {
 			select {
 			case needed <- struct{}{}:
