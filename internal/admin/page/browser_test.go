@@ -215,11 +215,17 @@ func (tb *tab) shows(selector, text string) {
 // click clicks with the mouse, where the element is, once nothing lies over it.
 func (tb *tab) click(selector string) {
 	tb.t.Helper()
-	find := fmt.Sprintf("document.querySelector(%q)", selector)
-	tb.wait(find)
-	tb.run(find + ".scrollIntoView({block: 'center', behavior: 'instant'})")
+	tb.clickOn(fmt.Sprintf("document.querySelector(%q)", selector))
+}
+
+// clickOn is click for what an expression finds. It looks for it each time: the page
+// may have put another in its place meanwhile.
+func (tb *tab) clickOn(find string) {
+	tb.t.Helper()
 	tb.wait(fmt.Sprintf(`(() => {
-		const el = %s, r = el?.getClientRects()[0]; // of its first line
+		const el = %s;
+		el?.scrollIntoView({block: 'center', behavior: 'instant'});
+		const r = el?.getClientRects()[0]; // of its first line
 		return r && r.width > 0 && el.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2));
 	})()`, find))
 	var at struct{ X, Y float64 }
@@ -231,10 +237,7 @@ func (tb *tab) click(selector string) {
 func (tb *tab) press(within, name string) {
 	tb.t.Helper()
 	find := fmt.Sprintf("[...document.querySelectorAll('%s button, %[1]s a, %[1]s summary')].find((el) => el.innerText.trim() === %q && !el.disabled)", within, name)
-	tb.wait(find)
-	tb.run(find + ".setAttribute('data-press', '')")
-	tb.click("[data-press]")
-	tb.run("document.querySelectorAll('[data-press]').forEach((el) => el.removeAttribute('data-press'))")
+	tb.clickOn(find)
 }
 
 // write replaces what stands in a field.

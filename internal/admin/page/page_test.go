@@ -164,6 +164,7 @@ func actions(t *testing.T, w *world, tb *tab) {
 	tb.write("dialog[open] input", "mem:moved.car")
 	tb.press("dialog[open]", "Remount")
 	w.poll("it has moved", func() bool { return info().URL == "mem:moved.car" })
+	tb.wait("!document.querySelector('dialog[open]')")
 	tb.press("main", "Replace…")
 	tb.write("dialog[open] input", "mem:other.car")
 	tb.press("dialog[open]", "Replace")
