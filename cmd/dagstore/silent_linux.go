@@ -16,8 +16,12 @@ func listenerOf(ctx context.Context, path string) (pid int) {
 	if err != nil {
 		return 0
 	}
-	defer conn.Close()                             // nothing was sent
-	raw, err := conn.(*net.UnixConn).SyscallConn() //nolint:forcetypeassert,errcheck // a unix socket was dialled
+	defer func() { _ = conn.Close() }() // nothing was sent
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return 0
 	}

@@ -64,7 +64,7 @@ func TestShards(t *testing.T) {
 	if err := c.Register(ctx, "a", r.file("a.car", data), nil); !errors.Is(err, shard.ErrExists) {
 		t.Errorf("the same again: %v", err)
 	}
-	moved, err := r.file("moved.car", data), error(nil)
+	moved := r.file("moved.car", data)
 	for name, do := range map[string]func() error{
 		"await": func() error { return c.Await(ctx, "..") }, "pin": func() error { return c.Pin(ctx, "a") }, "unpin": func() error { return c.Unpin(ctx, "a") },
 		"recover": func() error { return c.Recover(ctx, "a", nil) }, "remount": func() error { return c.Remount(ctx, "a", moved, dagstore.CompareFull) },
@@ -77,7 +77,7 @@ func TestShards(t *testing.T) {
 	if info, err := c.Info(ctx, "a"); err != nil || info.URL != moved.URL() {
 		t.Errorf("remounted: %+v, %v", info, err)
 	}
-	if _, err = c.GC(ctx); err != nil {
+	if _, err := c.GC(ctx); err != nil {
 		t.Error(err)
 	}
 	if rows, err := gather(c.Reconcile(ctx, false)); err != nil || len(rows) != 0 {
