@@ -57,9 +57,14 @@ func themes(t *testing.T, w *world, tb *tab) {
 		tb.value("getComputedStyle(document.body.parentElement).backgroundColor", &colour)
 		return colour
 	}
-	tb.scheme("light")
+	// The page hears of the system a moment later.
+	system := func(scheme string) {
+		tb.scheme(scheme)
+		tb.wait(fmt.Sprintf("document.documentElement.classList.contains('dark') === %t", scheme == "dark"))
+	}
+	system("light")
 	light := background()
-	tb.scheme("dark")
+	system("dark")
 	dark := background()
 	if light == dark {
 		t.Errorf("light and dark are both %s", light)
