@@ -192,6 +192,15 @@ func (w *suspicion) finish(e *Engine) {
 
 func (w *suspicion) abandon(*Engine) {}
 
+// inherit has a confirmation that has made no copy keep that which the shard has
+// got meanwhile: it is of the same CAR.
+func (w *indexing) inherit(now *catalog.Record) {
+	f := w.found
+	if w.beside.confirm && w.err == nil && f.kept.ID == 0 && now != nil && now.Kept.ID != w.record.Kept.ID && sameSource(now, f.source) {
+		f.kept = now.Kept
+	}
+}
+
 // unconfirmed is for a confirmation that has failed because the CAR is bad. The
 // claim did not show that, and nothing of such a CAR is served: the shard is
 // read again as one that was lost, and without the claim.

@@ -134,6 +134,7 @@ func (w *indexing) finish(e *Engine) {
 		en.indexing = nil
 	case w.beside != nil:
 		en.indexing = nil
+		w.inherit(en.record)
 		e.besideEnded(en, w.beside, why)
 	case w.err == nil:
 		en.indexing = nil
