@@ -38,8 +38,9 @@ type entry struct {
 
 	opening  *opening
 	indexing *indexing
-	deferred bool // the intent is on disk, and the work is not in memory
-	due      bool // its turn in the queue of intents has come: not to be deferred again
+	deferred bool   // the intent is on disk, and the work is not in memory
+	due      bool   // its turn in the queue of intents has come: not to be deferred again, but for space
+	queued   uint64 // its place there
 
 	older, newer *entry // list of idle entries
 }

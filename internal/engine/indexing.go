@@ -230,8 +230,12 @@ func (e *Engine) index(w *indexing, g *guard) (f *found, err error) {
 
 // awaitsSurvey reports whether w is going to make a copy and that cannot begin yet.
 func (e *Engine) awaitsSurvey(w *indexing) bool {
-	r := w.record
-	return e.copying() && w.beside == nil && r.Serve == shard.Copy && r.Copy == "" && !r.Kept.Complete() && !e.cfg.Copies.Restored()
+	return w.beside == nil && e.copiesFirst(w.record) && !e.cfg.Copies.Restored()
+}
+
+// copiesFirst reports whether a shard is to be copied when it is read.
+func (e *Engine) copiesFirst(r *catalog.Record) bool {
+	return e.copying() && r.Serve == shard.Copy && r.Copy == "" && !r.Kept.Complete()
 }
 
 // read reads what w is to read, and makes its index.

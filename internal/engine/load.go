@@ -128,11 +128,11 @@ func (e *Engine) loaded(r *catalog.Record) lifecycle.Event {
 
 // A refilling brings the next intents from disk into memory.
 type refilling struct {
-	node node
-	keys []shard.Key
-	last uint64 // place of the last of them in the queue
-	more bool
-	err  error
+	node  node
+	found []catalog.Queued
+	last  uint64 // place of the last of them in the queue
+	more  bool
+	err   error
 }
 
 // refill has the next page of the queue of intents read.
@@ -142,6 +142,10 @@ func (e *Engine) refill() {
 		return
 	}
 	l.scanning, l.backlog = true, false
+	if l.parked >= e.cfg.Window && l.intents < l.seen {
+		l.pass(l.intents + 1) // up to there, all that is left waits for space
+		l.intents = l.seen
+	}
 	w := &refilling{last: l.intents}
 	w.node.what, w.node.of = whatDone, w
 	e.workers.Go(func() {
@@ -150,11 +154,11 @@ func (e *Engine) refill() {
 				w.err = err
 				break
 			}
-			if len(w.keys) == max(1, e.cfg.Window/2) {
+			if len(w.found) == max(1, e.cfg.Window/2) {
 				w.more = true
 				break
 			}
-			w.keys, w.last = append(w.keys, q.Key), q.Seq
+			w.found, w.last = append(w.found, q), q.Seq
 		}
 		e.box.complete(&w.node)
 	})
@@ -170,12 +174,12 @@ func (w *refilling) finish(e *Engine) {
 		e.trouble("the queue of intents cannot be read", w.err)
 		return
 	}
-	l.intents = w.last
+	l.intents, l.seen = w.last, max(l.seen, w.last)
 	l.backlog = l.backlog || w.more
 	l.paging = 0
-	for _, key := range w.keys {
-		en := e.find(key)
-		en.due = true
+	for _, q := range w.found {
+		en := e.find(q.Key)
+		en.due, en.queued = true, q.Seq
 		if en.loading {
 			l.paging++
 		} else {
@@ -189,6 +193,23 @@ func (w *refilling) finish(e *Engine) {
 }
 
 func (w *refilling) abandon(*Engine) {}
+
+// pass leaves the intent at a place on disk whose work would only wait for space,
+// as enough does already.
+func (l *loop) pass(at uint64) {
+	if l.passed == 0 || at < l.passed {
+		l.passed = at
+	}
+}
+
+// turnBack has the queue looked through again from where work was passed over, once
+// less waits for space.
+func (e *Engine) turnBack() {
+	l := &e.loop
+	if l.passed > 0 && !l.scanning && l.parked < max(1, e.cfg.Window/2) {
+		l.intents, l.passed, l.backlog = min(l.intents, l.passed-1), 0, true
+	}
+}
 
 // restore takes up, in the background, what the last process left: indices
 // that no layer holds are added to the inverted index again, files of dead

@@ -39,6 +39,8 @@ type loop struct {
 	broken   error  // why nothing may be written any more
 
 	intents  uint64 // place in the queue of intents up to which they are in memory
+	seen     uint64 // up to which they were, or wait for space
+	passed   uint64 // the first of these; 0: there is none
 	backlog  bool   // there may be intents beyond
 	probing  bool   // somebody looks for space
 	scanning bool
@@ -88,6 +90,7 @@ func (e *Engine) run() {
 			e.awake()
 			e.tend()
 			e.askAgain()
+			e.startIndexing() // who waited for space and has left may have made way
 			e.dropOldRemnants()
 			e.needCopies()
 		}

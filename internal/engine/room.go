@@ -66,6 +66,7 @@ func (p *parking) finish(e *Engine) {
 	e.loop.parked--
 	p.ask, p.owed = nil, false
 	p.back(e)
+	e.startIndexing()
 }
 
 func (p *parking) abandon(*Engine) {

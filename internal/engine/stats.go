@@ -57,8 +57,8 @@ func (e *Engine) show() {
 	}
 	set(&g.waiting[PoolOpen], l.opens.waits)
 	set(&g.running[PoolOpen], l.opens.running)
-	if g.backlog.Load() != l.backlog {
-		g.backlog.Store(l.backlog)
+	if backlog := l.backlog || l.passed > 0; g.backlog.Load() != backlog {
+		g.backlog.Store(backlog)
 	}
 	if broken := l.broken != nil; g.broken.Load() != broken {
 		g.broken.Store(broken)

@@ -42,12 +42,9 @@ func (s *sources) waits() (n int) {
 // Work that nobody waits for and whose intent is on disk stays there while
 // enough is in memory.
 func (e *Engine) start(en *entry, c *Call) {
-	l := &e.loop
-	if l.sources.waits()+l.parked >= e.cfg.Window && !en.due && en.record.Intent != catalog.NoIntent && !en.called() {
-		en.deferred, l.backlog = true, true
+	if en.deferred = en.record.Intent != catalog.NoIntent && !en.called() && e.crammed(en); en.deferred {
 		return
 	}
-	en.deferred = false
 	w := e.newIndexing(en)
 	w.line.descend(en.ancestor(c))
 	if !e.local(en) {
@@ -59,6 +56,23 @@ func (e *Engine) start(en *entry, c *Call) {
 	en.indexing = w
 	w.wait(e)
 	e.startIndexing()
+}
+
+// crammed reports whether enough is in memory of what is like the work of en. If so,
+// the queue is looked through for it later.
+func (e *Engine) crammed(en *entry) bool {
+	l := &e.loop
+	switch {
+	case !en.due:
+		full := l.sources.waits()+l.parked >= e.cfg.Window
+		l.backlog = l.backlog || full
+		return full
+	case l.parked >= e.cfg.Window && e.copiesFirst(en.record):
+		l.pass(en.queued)
+		return true
+	default:
+		return false
+	}
 }
 
 // wait puts w into the pool of its kind.
@@ -98,8 +112,11 @@ func (e *Engine) startIndexing() {
 			w.run(e)
 		}
 	}
-	if l.backlog && l.paging == 0 && l.sources.waits() < max(1, e.cfg.Window/2) {
-		e.refill()
+	if l.paging == 0 && l.sources.waits() < max(1, e.cfg.Window/2) {
+		e.turnBack()
+		if l.backlog {
+			e.refill()
+		}
 	}
 }
 
