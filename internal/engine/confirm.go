@@ -193,11 +193,15 @@ func (w *suspicion) finish(e *Engine) {
 func (w *suspicion) abandon(*Engine) {}
 
 // inherit has a confirmation that has made no copy keep that which the shard has
-// got meanwhile: it is of the same CAR.
+// now: one that it has got meanwhile is of the same CAR, and one that was read may
+// have gone.
 func (w *indexing) inherit(now *catalog.Record) {
-	f := w.found
-	if w.beside.confirm && w.err == nil && f.kept.ID == 0 && now != nil && now.Kept.ID != w.record.Kept.ID && sameSource(now, f.source) {
-		f.kept = now.Kept
+	if !w.beside.confirm || w.err != nil || w.found.fresh || now == nil || now.Kept.ID == w.found.kept.ID {
+		return
+	}
+	w.found.kept = catalog.Kept{}
+	if now.Kept.ID != w.record.Kept.ID && sameSource(now, w.found.source) {
+		w.found.kept = now.Kept
 	}
 }
 
