@@ -86,8 +86,9 @@ type eachShard struct {
 
 // A chosen is one shard of a listing, or why it cannot be listed.
 type chosen struct {
-	info shard.Info
-	err  error
+	info  shard.Info
+	err   error
+	begun bool // it was tried
 }
 
 // run carries it out for all that shards yields, and returns how it went. A
@@ -104,7 +105,7 @@ func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, err
 		workers.Go(func() {
 			for c := range queue {
 				if c.err == nil {
-					c.err = e.do(ctx, c.info)
+					c.begun, c.err = true, e.do(ctx, c.info)
 				}
 				mu.Lock()
 				e.heard(ctx, c, stop)
@@ -127,8 +128,12 @@ func (e *eachShard) heard(ctx context.Context, c chosen, stop context.CancelCaus
 		stop(&againError{c.err})
 		return
 	}
-	// An item that was done counts, also if another one has ended all meanwhile.
+	// An item that was done counts, also if another one has ended all meanwhile. One
+	// that was cut off by that may have been done.
 	if ctx.Err() != nil && c.err != nil {
+		if c.begun {
+			e.unsure = append(e.unsure, c.info)
+		}
 		return
 	}
 	if c.err != nil || e.dry {
@@ -171,7 +176,7 @@ func feed(ctx context.Context, stop context.CancelCauseFunc, shards iter.Seq2[sh
 			return
 		}
 		select {
-		case queue <- chosen{info, err}:
+		case queue <- chosen{info: info, err: err}:
 		case <-ctx.Done():
 			return
 		}
