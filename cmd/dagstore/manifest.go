@@ -211,34 +211,35 @@ func (a *app) manifestRmCommand() *cobra.Command {
 		Short: "Forget manifests of a shard, never its blocks",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, key := cmd.Context(), shard.Key(args[0])
-			forgotten := func(name string) error {
-				if !a.jsonOut {
-					return nil
-				}
-				return printJSON(a.stdout, forgottenObject{string(key), name})
-			}
-			return a.each(ctx, &dagstore.Config{}, args[1:], deed{
-				do: func(store storage, name string) error {
-					if err := store.RemoveManifest(ctx, key, name); err != nil {
-						return err
-					}
-					return forgotten(name)
-				},
-				was: func(store storage, name string) (bool, error) {
-					for m, err := range store.Manifests(ctx, key) {
-						if err == nil && m.Name == name {
-							return false, nil
-						}
-						if err != nil && !errors.Is(err, shard.ErrIndex) { // of one manifest
-							return false, err
-						}
-					}
-					return true, forgotten(name)
-				},
-			})
+			ctx := cmd.Context()
+			return a.each(ctx, &dagstore.Config{}, args[1:], a.forgetting(ctx, shard.Key(args[0])))
 		},
 	}
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// forgetting forgets manifests of a shard.
+func (a *app) forgetting(ctx context.Context, key shard.Key) deed {
+	forgotten := func(name string) error {
+		if !a.jsonOut {
+			return nil
+		}
+		return printJSON(a.stdout, forgottenObject{string(key), name})
+	}
+	return deed{
+		do: func(store storage, name string) error {
+			if err := store.RemoveManifest(ctx, key, name); err != nil {
+				return err
+			}
+			return forgotten(name)
+		},
+		was: func(store storage, name string) (bool, error) {
+			// A list does not say which manifest is one that is damaged.
+			if err := store.RemoveManifest(ctx, key, name); err != nil && !errors.Is(err, dagstore.ErrNoManifest) {
+				return false, err
+			}
+			return true, forgotten(name)
+		},
+	}
 }

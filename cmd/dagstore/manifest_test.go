@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dagstore/dagstore"
+	"github.com/dagstore/dagstore/shard"
 )
 
 // TestReadAnew: a command that begins anew, as its holder has ended, takes all of
@@ -39,6 +44,42 @@ func TestReadAnew(t *testing.T) {
 			}
 		} else if err == nil {
 			t.Errorf("%s was taken for what was left of it", name)
+		}
+	}
+}
+
+// A damagedSet is a store with a manifest whose record cannot be read, until it is
+// removed.
+type damagedSet struct {
+	storage
+	removed bool
+}
+
+func (d *damagedSet) Manifests(_ context.Context, key shard.Key) iter.Seq2[dagstore.Manifest, error] {
+	return func(yield func(dagstore.Manifest, error) bool) {
+		if !d.removed {
+			yield(dagstore.Manifest{}, &shard.Error{Key: key, Op: shard.OpManifest, Err: shard.ErrIndex})
+		}
+	}
+}
+
+func (d *damagedSet) RemoveManifest(_ context.Context, key shard.Key, _ string) error {
+	if d.removed {
+		return &shard.Error{Key: key, Op: shard.OpManifest, Err: dagstore.ErrNoManifest}
+	}
+	d.removed = true
+	return nil
+}
+
+// TestForgetDamaged: a manifest that is damaged is not taken for one that a holder
+// has forgotten before it ended.
+func TestForgetDamaged(t *testing.T) {
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	store := new(damagedSet)
+	for _, when := range []string{"before", "after"} {
+		done, err := a.forgetting(t.Context(), "a").was(store, "m")
+		if !done || err != nil || !store.removed {
+			t.Errorf("%s it is removed: %v, %v, removed: %v", when, done, err, store.removed)
 		}
 	}
 }
