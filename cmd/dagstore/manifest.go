@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"sync"
 
 	"github.com/multiformats/go-multihash"
 	"github.com/spf13/cobra"
@@ -131,10 +132,11 @@ over. Each must be in the shard. After an error nothing has changed.`,
 			from := &anew{in: in}
 			ctx, key := cmd.Context(), shard.Key(args[0])
 			return a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
-				if err := from.start(); err != nil {
+				members, err := from.start()
+				if err != nil {
 					return err
 				}
-				return a.putManifest(ctx, store, key, m, membersOf(from), &opts)
+				return a.putManifest(ctx, store, key, m, membersOf(members), &opts)
 			})
 		},
 	}
@@ -149,27 +151,56 @@ over. Each must be in the shard. After an error nothing has changed.`,
 // anew is what a command reads that may be carried out a second time, since the
 // process that held the store has ended: then only all of it will do.
 type anew struct {
-	in   io.Reader
-	read bool
+	in io.Reader
+
+	mu   sync.Mutex
+	turn int  // which reader is the one that may read
+	read bool // something was asked of in
+
+	busy sync.Mutex // one reads of in, which may take long
 }
 
-// start goes to the beginning, or says that there is no way back.
-func (r *anew) start() error {
+// start returns what reads it from the beginning, or says that there is no way back. It
+// does not wait for who still reads of what cannot be read again. One that it has
+// returned before reads no more.
+func (r *anew) start() (io.Reader, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn++
 	if !r.read {
-		return nil
+		return &turn{r, r.turn}, nil
 	}
 	if file, ok := r.in.(*os.File); ok {
-		if _, err := file.Seek(0, io.SeekStart); err == nil {
-			r.read = false
-			return nil
+		if _, err := file.Seek(0, io.SeekCurrent); err == nil { // nor does reading of it take long
+			r.busy.Lock()
+			defer r.busy.Unlock()
+			if _, err := file.Seek(0, io.SeekStart); err == nil {
+				r.read = false
+				return &turn{r, r.turn}, nil
+			}
 		}
 	}
-	return errors.New("the process that held the store has ended, and had some of what was sent here: run the command again, with all of it")
+	return nil, errors.New("the process that held the store has ended, and had some of what was sent here: run the command again, with all of it")
+}
+
+// A turn reads once what may be read anew.
+type turn struct {
+	of *anew
+	n  int
 }
 
 // Read implements [io.Reader].
-func (r *anew) Read(p []byte) (int, error) {
+func (t *turn) Read(p []byte) (int, error) {
+	r := t.of
+	r.mu.Lock()
+	if t.n != r.turn {
+		r.mu.Unlock()
+		return 0, os.ErrClosed
+	}
 	r.read = true
+	r.busy.Lock()
+	r.mu.Unlock()
+	defer r.busy.Unlock()
 	return r.in.Read(p)
 }
 

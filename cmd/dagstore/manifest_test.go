@@ -28,24 +28,62 @@ func TestReadAnew(t *testing.T) {
 	t.Cleanup(func() { _ = file.Close() })
 	for name, in := range map[string]io.Reader{"a file": file, "a pipe": strings.NewReader(text)} {
 		r := &anew{in: in}
-		if err := r.start(); err != nil {
+		if _, err := r.start(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := r.start(); err != nil {
-			t.Errorf("%s of which nothing was read: %v", name, err)
+		first, err := r.start()
+		if err != nil {
+			t.Fatalf("%s of which nothing was read: %v", name, err)
 		}
-		if _, err := io.ReadFull(r, make([]byte, 5)); err != nil {
+		if _, err := io.ReadFull(first, make([]byte, 5)); err != nil {
 			t.Fatal(err)
 		}
-		err := r.start()
+		again, err := r.start()
+		if n, err := first.Read(make([]byte, 5)); n > 0 || err == nil {
+			t.Errorf("%s is still read by who read it before: %d, %v", name, n, err)
+		}
 		if in == io.Reader(file) {
-			if all, readErr := io.ReadAll(r); err != nil || readErr != nil || string(all) != text {
-				t.Errorf("%s again: %q, %v, %v", name, all, err, readErr)
+			if err != nil {
+				t.Fatalf("%s again: %v", name, err)
+			}
+			if all, err := io.ReadAll(again); err != nil || string(all) != text {
+				t.Errorf("%s again: %q, %v", name, all, err)
 			}
 		} else if err == nil {
 			t.Errorf("%s was taken for what was left of it", name)
 		}
 	}
+}
+
+// A silentPipe says when it is read, and has nothing until it ends.
+type silentPipe struct{ asked, end chan struct{} }
+
+func (p *silentPipe) Read([]byte) (int, error) {
+	close(p.asked)
+	<-p.end
+	return 0, io.EOF
+}
+
+// TestReadAnewSilent: that there is no way back is told although it is still waited for
+// what was to be read.
+func TestReadAnewSilent(t *testing.T) {
+	pipe := &silentPipe{make(chan struct{}), make(chan struct{})}
+	r := &anew{in: pipe}
+	in, err := r.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.ReadAll(in)
+	}()
+	<-pipe.asked
+	if _, err := r.start(); err == nil {
+		t.Error("it was taken for what is left of it")
+	}
+	close(pipe.end)
+	<-ended
 }
 
 // A damagedSet is a store with a manifest whose record cannot be read, until it is

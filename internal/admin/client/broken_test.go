@@ -11,7 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/multiformats/go-multihash"
+
+	"github.com/dagstore/dagstore"
 	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/shard"
@@ -219,4 +223,35 @@ func TestNonsense(t *testing.T) {
 		_ = c.Close() // it always succeeds
 		server.Close()
 	}
+}
+
+// TestAnswerBeforeMembers: who is told no is not kept waiting by whoever gives the
+// members, and has nothing more to give for now.
+func TestAnswerBeforeMembers(t *testing.T) {
+	r := newRig(t)
+	r.meanwhile("/manifests/", func(w http.ResponseWriter, request *http.Request, api http.Handler) {
+		w.Header().Set("Connection", "close") // nothing more of what is sent is read
+		request.Body = http.NoBody
+		api.ServeHTTP(w, request)
+	})
+	leave, ended := make(chan struct{}), make(chan struct{})
+	members := func(func(multihash.Multihash, error) bool) {
+		defer close(ended)
+		<-leave
+	}
+	told := make(chan error, 1)
+	go func() {
+		_, err := r.client.PutManifest(t.Context(), "none", dagstore.Manifest{Name: "m"}, members, nil)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		if !errors.Is(err, shard.ErrUnknown) {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it is not told")
+	}
+	close(leave)
+	<-ended
 }

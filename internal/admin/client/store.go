@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
@@ -391,7 +392,8 @@ func (c *Client) HasMember(ctx context.Context, key shard.Key, name string, mh m
 	return out.Member, err
 }
 
-// PutManifest is as of [dagstore.Store].
+// PutManifest is as of [dagstore.Store], but that members may still be waited for
+// when it returns an error, and are then read no further.
 func (c *Client) PutManifest(
 	ctx context.Context, key shard.Key, m dagstore.Manifest, members iter.Seq2[multihash.Multihash, error], opts *dagstore.ManifestOptions,
 ) (dagstore.Manifest, error) {
@@ -408,17 +410,18 @@ func (c *Client) PutManifest(
 	var out wire.Manifest
 	err := c.call(ctx, request{method: http.MethodPut, path: path, query: query, body: body, kind: "text/plain"}, &out)
 	// An error of who gives the members is why the request broke off.
-	if cause := bad(); cause != nil {
+	if cause := bad(); err != nil && cause != nil {
 		return dagstore.Manifest{}, &shard.Error{Key: key, Op: shard.OpManifest, Err: cause}
 	}
 	return out.Manifest(), err
 }
 
-// membersOf is what members yields as a body. bad waits for its end, and returns
-// the error with which it ended.
+// membersOf is what members yields as a body, until that is closed. bad is the error
+// with which it has ended, if it has. It does not wait for that: members may have
+// nothing to yield for as long as they like.
 func membersOf(members iter.Seq2[multihash.Multihash, error]) (body *io.PipeReader, bad func() error) {
 	r, w := io.Pipe()
-	ended := make(chan error, 1)
+	var ended atomic.Pointer[error]
 	go func() {
 		out := bufio.NewWriter(w)
 		var cause error
@@ -430,12 +433,14 @@ func membersOf(members iter.Seq2[multihash.Multihash, error]) (body *io.PipeRead
 				break // nobody reads any more, and knows why
 			}
 		}
+		ended.Store(&cause)
 		_ = w.CloseWithError(errors.Join(cause, out.Flush())) // it always succeeds
-		ended <- cause
 	}()
 	return r, func() error {
-		_ = r.Close() // it always succeeds
-		return <-ended
+		if cause := ended.Load(); cause != nil {
+			return *cause
+		}
+		return nil
 	}
 }
 
