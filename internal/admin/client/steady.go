@@ -1,9 +1,16 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"iter"
+	"sync/atomic"
 	"time"
+
+	"github.com/multiformats/go-multihash"
 )
 
 // beat is how long nothing is sent of what is to be sent, before a sign of life.
@@ -92,4 +99,32 @@ func (s *steadied) Read(p []byte) (int, error) {
 func (s *steadied) Close() error {
 	close(s.ended)
 	return nil
+}
+
+// membersOf is what members yields as a body, until that is closed. bad is the error
+// with which it has ended, if it has. It does not wait for that: members may have
+// nothing to yield for as long as they like.
+func membersOf(members iter.Seq2[multihash.Multihash, error]) (body *io.PipeReader, bad func() error) {
+	r, w := io.Pipe()
+	var ended atomic.Pointer[error]
+	go func() {
+		out := bufio.NewWriter(w)
+		var cause error
+		for mh, err := range members {
+			if cause = err; err != nil {
+				break
+			}
+			if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
+				break // nobody reads any more, and knows why
+			}
+		}
+		ended.Store(&cause)
+		_ = w.CloseWithError(errors.Join(cause, out.Flush())) // it always succeeds
+	}()
+	return r, func() error {
+		if cause := ended.Load(); cause != nil {
+			return *cause
+		}
+		return nil
+	}
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
@@ -414,34 +412,6 @@ func (c *Client) PutManifest(
 		return dagstore.Manifest{}, &shard.Error{Key: key, Op: shard.OpManifest, Err: cause}
 	}
 	return out.Manifest(), err
-}
-
-// membersOf is what members yields as a body, until that is closed. bad is the error
-// with which it has ended, if it has. It does not wait for that: members may have
-// nothing to yield for as long as they like.
-func membersOf(members iter.Seq2[multihash.Multihash, error]) (body *io.PipeReader, bad func() error) {
-	r, w := io.Pipe()
-	var ended atomic.Pointer[error]
-	go func() {
-		out := bufio.NewWriter(w)
-		var cause error
-		for mh, err := range members {
-			if cause = err; err != nil {
-				break
-			}
-			if _, err := fmt.Fprintln(out, mh.B58String()); err != nil {
-				break // nobody reads any more, and knows why
-			}
-		}
-		ended.Store(&cause)
-		_ = w.CloseWithError(errors.Join(cause, out.Flush())) // it always succeeds
-	}()
-	return r, func() error {
-		if cause := ended.Load(); cause != nil {
-			return *cause
-		}
-		return nil
-	}
 }
 
 // RemoveManifest is as of [dagstore.Store].
