@@ -48,7 +48,7 @@ same disk is no help when that is lost: name a folder on another one.`,
 			err = a.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
 				return a.backup(ctx, store, dir, &opts)
 			})
-			if errors.Is(err, client.ErrUnsure) && errors.Is(before, fs.ErrNotExist) {
+			if errors.Is(err, client.ErrUnsure) && errors.Is(err, client.ErrGone) && errors.Is(before, fs.ErrNotExist) {
 				return a.afterBackup(dir)
 			}
 			return err

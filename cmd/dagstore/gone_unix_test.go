@@ -22,6 +22,7 @@ import (
 type dying struct {
 	last    string // method and path of it, the end of which may be left out
 	carries bool
+	lives   bool // it is not ended: the request has no answer, and the next one has
 }
 
 // hold has it hold the store in repo.
@@ -63,19 +64,23 @@ func (d dying) hold(t *testing.T, repo string) {
 		if d.carries {
 			api.Local().ServeHTTP(httptest.NewRecorder(), r)
 		}
-		came.Store(true)
-		end()
-		close(ended)
+		if came.Store(true); !d.lives {
+			end()
+			close(ended)
+		}
 		panic(http.ErrAbortHandler)
 	})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() {
-		if came.Load() {
+		switch {
+		case !came.Load():
+			t.Errorf("%s did not come", d.last)
+			end()
+		case d.lives:
+			end()
+		default:
 			<-ended
-			return
 		}
-		t.Errorf("%s did not come", d.last)
-		end()
 	})
 }
 
@@ -113,7 +118,7 @@ func TestHolderDies(t *testing.T) {
 						t.Fatalf("%v: %+v", args, got)
 					}
 				}
-				dying{test.last, carries}.hold(t, repo)
+				dying{last: test.last, carries: carries}.hold(t, repo)
 				got := runs(t, "", append([]string{"--repo", repo}, test.args...)...)
 				if test.name == "backup" && !carries {
 					if got.code != exitFailed || !strings.Contains(got.stderr, "there is no backup: run the command again") {
@@ -134,6 +139,21 @@ func TestHolderDies(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestBackupWithoutAnswer: a process that has not answered and goes on is not told as
+// one that has ended: it may be at work.
+func TestBackupWithoutAnswer(t *testing.T) {
+	t.Chdir(dirOfThree(t))
+	repo := filepath.Join(t.TempDir(), "store")
+	if got := runs(t, "", "--repo", repo, "add", "cars"); got.code != exitOK {
+		t.Fatalf("%+v", got)
+	}
+	dying{last: "POST /api/v1/backup", lives: true}.hold(t, repo)
+	got := runs(t, "", "--repo", repo, "backup", "backup")
+	if got.code != exitFailed || strings.Contains(got.stderr, "gone away") || !strings.Contains(got.stderr, "look before you run the command again") {
+		t.Errorf("%+v", got)
 	}
 }
 
