@@ -142,6 +142,38 @@ func TestHolderDies(t *testing.T) {
 	}
 }
 
+// TestRecoverHolderDies: of shards that are tried again, one that a process has made
+// good just before it died is told of as the others are.
+func TestRecoverHolderDies(t *testing.T) {
+	for name, carries := range map[string]bool{"done": true, "not done": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(dirOfThree(t))
+			repo := filepath.Join(t.TempDir(), "store")
+			if got := runs(t, "", "--repo", repo, "add", "--lazy", "cars"); got.code != exitOK {
+				t.Fatalf("%+v", got)
+			}
+			swap := func(from, to string) {
+				if err := os.Rename(from, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// They fail while they are somewhere else.
+			swap("cars", "aside")
+			for _, key := range []string{"a", "b", "c"} {
+				if got := runs(t, "", "--repo", repo, "index", "verify", key); got.code != exitFailed {
+					t.Fatalf("%+v", got)
+				}
+			}
+			swap("aside", "cars")
+			dying{last: "POST /api/v1/shards/b/recover", carries: carries}.hold(t, repo)
+			got := runs(t, "", "--repo", repo, "recover", "-j", "1", "--match", "*")
+			if got.code != exitOK || strings.Count(got.stdout, "\n") != 3 || !strings.Contains(got.stderr, "3 recovered, 0 failed again") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 // TestBackupWithoutAnswer: a process that has not answered and goes on is not told as
 // one that has ended: it may be at work.
 func TestBackupWithoutAnswer(t *testing.T) {

@@ -121,31 +121,53 @@ func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, err
 
 // heard notes how it went with one shard.
 func (e *eachShard) heard(ctx context.Context, c chosen, stop context.CancelCauseFunc) {
-	if errors.Is(c.err, client.ErrGone) {
-		if errors.Is(c.err, client.ErrUnsure) {
-			e.unsure = append(e.unsure, c.info)
-		}
+	gone := errors.Is(c.err, client.ErrGone)
+	if gone {
 		stop(&againError{c.err})
-		return
 	}
 	// An item that was done counts, also if another one has ended all meanwhile. One
 	// that was cut off by that may have been done.
-	if ctx.Err() != nil && c.err != nil {
+	if gone || ctx.Err() != nil && c.err != nil {
 		if c.begun {
 			e.unsure = append(e.unsure, c.info)
 		}
 		return
 	}
-	if c.err != nil || e.dry {
+	if err := e.ended(c.info, c.err); err != nil {
+		stop(err)
+	}
+}
+
+// ended counts and tells how it went.
+func (e *eachShard) ended(info shard.Info, err error) error {
+	if err != nil || e.dry {
 		if e.tried == nil {
 			e.tried = make(map[shard.Key]bool)
 		}
-		e.tried[c.info.Key] = true
+		e.tried[info.Key] = true
 	}
-	e.t.add(c.err)
-	if err := e.told(c.info, c.err); err != nil {
-		stop(err)
+	e.t.add(err)
+	return e.told(info, err)
+}
+
+// settle has was find out, with the next process, for each of those that may have been
+// done whether it was, and how that went. The others come again.
+func (e *eachShard) settle(ctx context.Context, was func(shard.Info) (done bool, err error)) error {
+	for ; len(e.unsure) > 0; e.unsure = e.unsure[1:] {
+		done, err := was(e.unsure[0])
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, client.ErrGone):
+			return &againError{err}
+		case !done && err == nil:
+			continue
+		}
+		if err := e.ended(e.unsure[0], err); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // left yields those that have not been tried before.

@@ -95,6 +95,11 @@ func (a *app) recoverAll(ctx context.Context, opts recoverOptions) error {
 	}
 	err = a.withStore(ctx, false, &dagstore.Config{}, func(reached storage) error {
 		store = reached
+		// Those that are well by now are not listed any more. It comes to the same again.
+		again := func(was shard.Info) (bool, error) { return true, each.do(ctx, was) }
+		if err := each.settle(ctx, again); err != nil {
+			return err
+		}
 		return each.run(ctx, opts.choose(store.Shards(ctx, &dagstore.Filter{States: failed})))
 	})
 	if err != nil {

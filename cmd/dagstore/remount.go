@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dagstore/dagstore"
-	"github.com/dagstore/dagstore/internal/admin/client"
 	"github.com/dagstore/dagstore/internal/admin/wire"
 	"github.com/dagstore/dagstore/mount"
 	"github.com/dagstore/dagstore/mount/filemount"
@@ -154,7 +153,7 @@ func (r *remounter) all(ctx context.Context, from, to string) error {
 	}
 	err = r.app.withStore(ctx, false, &dagstore.Config{}, func(store storage) error {
 		r.store = store
-		if err := r.wereMoved(ctx, &each, from, to); err != nil {
+		if err := each.settle(ctx, func(was shard.Info) (bool, error) { return r.wasMoved(ctx, was, from, to) }); err != nil {
 			return err
 		}
 		return each.run(ctx, lyingBelow(store.Shards(ctx, nil), from, to))
@@ -170,26 +169,14 @@ func (r *remounter) all(ctx context.Context, from, to string) error {
 	return t.err()
 }
 
-// wereMoved looks which of those were remounted of which that is not known. The
-// others come again.
-func (r *remounter) wereMoved(ctx context.Context, each *eachShard, from, to string) error {
-	for ; len(each.unsure) > 0; each.unsure = each.unsure[1:] {
-		was := each.unsure[0]
-		now, err := r.store.Info(ctx, was.Key)
-		switch url, _ := moved(was.URL, from, to); {
-		case errors.Is(err, client.ErrGone):
-			return &againError{err}
-		case errors.Is(err, shard.ErrUnknown), err == nil && now.URL != url:
-		case err != nil:
-			return err
-		default:
-			each.t.add(nil)
-			if err := each.told(was, nil); err != nil {
-				return err
-			}
-		}
+// wasMoved looks whether a shard was remounted of which that is not known.
+func (r *remounter) wasMoved(ctx context.Context, was shard.Info, from, to string) (bool, error) {
+	now, err := r.store.Info(ctx, was.Key)
+	url, _ := moved(was.URL, from, to)
+	if errors.Is(err, shard.ErrUnknown) {
+		return false, nil
 	}
-	return nil
+	return err == nil && now.URL == url, err
 }
 
 func (r *remounter) did() string {
