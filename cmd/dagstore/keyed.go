@@ -79,6 +79,7 @@ type eachShard struct {
 
 	dry bool // nothing is changed by it
 
+	mu     sync.Mutex // of what follows, while it runs
 	t      tally
 	tried  map[shard.Key]bool // those that would come again with what is left, and are not to
 	unsure []shard.Info       // that may have been done when the process ended
@@ -98,7 +99,6 @@ func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, err
 	defer stop(nil)
 	var (
 		workers sync.WaitGroup
-		mu      sync.Mutex
 		queue   = make(chan chosen)
 	)
 	for range e.jobs {
@@ -107,9 +107,7 @@ func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, err
 				if c.err == nil {
 					c.begun, c.err = true, e.do(ctx, c.info)
 				}
-				mu.Lock()
 				e.heard(ctx, c, stop)
-				mu.Unlock()
 			}
 		})
 	}
@@ -121,6 +119,8 @@ func (e *eachShard) run(parent context.Context, shards iter.Seq2[shard.Info, err
 
 // heard notes how it went with one shard.
 func (e *eachShard) heard(ctx context.Context, c chosen, stop context.CancelCauseFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	gone := errors.Is(c.err, client.ErrGone)
 	if gone {
 		stop(&againError{c.err})
@@ -178,7 +178,10 @@ func (e *eachShard) left(shards iter.Seq2[shard.Info, error]) iter.Seq2[shard.In
 			if one, ok := errors.AsType[*shard.Error](err); ok {
 				key = one.Key
 			}
-			if !e.tried[key] && !yield(info, err) {
+			e.mu.Lock()
+			tried := e.tried[key]
+			e.mu.Unlock()
+			if !tried && !yield(info, err) {
 				return
 			}
 		}

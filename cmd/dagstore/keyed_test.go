@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/dagstore/dagstore/internal/admin/client"
@@ -47,5 +48,27 @@ func TestCutOffMayBeDone(t *testing.T) {
 	}
 	if e.t.done+e.t.failed != 0 {
 		t.Errorf("counted: %+v", e.t)
+	}
+}
+
+// TestManyThatFail: many at once may fail, and each is counted once, while others are
+// listed.
+func TestManyThatFail(t *testing.T) {
+	const n = 1000
+	told := 0
+	e := eachShard{
+		jobs: 8,
+		do:   func(context.Context, shard.Info) error { return shard.ErrCAR },
+		told: func(shard.Info, error) error { told++; return nil },
+	}
+	err := e.run(t.Context(), func(yield func(shard.Info, error) bool) {
+		for i := range n {
+			if !yield(shard.Info{Key: shard.Key(strconv.Itoa(i))}, nil) {
+				return
+			}
+		}
+	})
+	if err != nil || told != n || e.t.failed != n {
+		t.Errorf("%d are told of, %d failed, %v", told, e.t.failed, err)
 	}
 }
