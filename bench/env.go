@@ -178,8 +178,13 @@ func register(ctx context.Context, s *dagstore.Store, cars []*carFile) error {
 			return err
 		}
 	}
+	return collected(ctx, results, len(cars))
+}
+
+// collected waits for n results, and returns what went wrong with any of them.
+func collected(ctx context.Context, results <-chan dagstore.ShardResult, n int) error {
 	var errs []error
-	for range cars {
+	for range n {
 		select {
 		case r := <-results:
 			errs = append(errs, r.Err)

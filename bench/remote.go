@@ -41,16 +41,7 @@ func registerFar(ctx context.Context, s *dagstore.Store, f *far, cars []*carFile
 			return err
 		}
 	}
-	var errs []error
-	for range cars {
-		select {
-		case r := <-results:
-			errs = append(errs, r.Err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return errors.Join(errs...)
+	return collected(ctx, results, len(cars))
 }
 
 // offered has a server offer c, and indexes it in a store, which is closed. The
